@@ -445,7 +445,7 @@ def test_the_same_module_may_run_twice_in_a_net():
 NOT_SETTINGS = {
     *("features", "_keys", "_given", "_parameters", "_buffers", "_modules", "_ring_steps"),
     *("reset_mechanism", "log_taus", "thresholds", "_spec_name"),
-    *("recurrent_weights", "_effective"),
+    *("recurrent_weights", "_computed"),
     *("_states", "_last_spikes", "_state_pass", "last_solver", "on_call"),
 }
 

@@ -4,7 +4,7 @@ The older names, such as `HWLayer`, stand for H1v1. The chip parameters come fro
 which marks the assumed parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
@@ -42,6 +42,7 @@ class _ChipLayer(ChipWeight, NeuronLayer):
     """Neurons with the chip's threshold, and with leak mismatch drawn by `prepare_net`."""
 
     weight_key = "recurrent_weights"
+    _preparation_attributes = ("_computed", "_mismatch")
     read_settings = attrgetter(*CALL_SETTINGS, "_mismatch")
     stored_constants = (LEAKY_CONSTANTS[0], replace(LEAKY_CONSTANTS[1], is_persistent=False))
     log_taus: Tensor
@@ -108,16 +109,6 @@ class _ChipLayer(ChipWeight, NeuronLayer):
         if self.ileak_mismatch:
             leave_graph(type(self).__name__)
         super().prepare_in_graph()
-
-    def preparation_restorer(self) -> Callable[[], None]:
-        mismatch = self._mismatch
-        restore_weight = super().preparation_restorer()
-
-        def restore() -> None:
-            self._mismatch = mismatch
-            restore_weight()
-
-        return restore
 
     def effective_recurrent_weights(self) -> Tensor | None:
         weights = parameter_of(self, "recurrent_weights")

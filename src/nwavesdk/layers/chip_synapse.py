@@ -64,12 +64,12 @@ class _ChipSynapse(_ChipConnection, DenseSynapse):
         weight = parameter_of(self, "weight")
         if spk.dtype is not weight.dtype or not self._has_usual_weight():
             return super()._multiply(spk)
-        return self._effective.multiply(spk, weight)
+        return self._effective_product(spk, weight)
 
     def _stored_weight(self, weight: Tensor) -> Tensor:
         if not self._has_usual_weight():
             return weight
-        return self._effective.stored_value(weight)
+        return self._stored_value(weight)
 
     def _has_usual_weight(self) -> bool:
         """Whether the effective weight acts unchanged: no subclass overrides it."""

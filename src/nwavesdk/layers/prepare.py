@@ -133,6 +133,8 @@ class Prepared(SelfPreparing):
     # before the first call, too. Resets, copies and restorers of the state use these two lists.
     _state_attributes: tuple[str, ...] = ()
     _state_flags: tuple[str, ...] = ()
+    # The attributes with effective weights and mismatch, which are replaced, too.
+    _preparation_attributes: tuple[str, ...] = ()
     # The number of the backward pass in which the state was set; -1 outside of all.
     _state_pass = -1
 
@@ -197,7 +199,8 @@ class Prepared(SelfPreparing):
 
     def preparation_restorer(self) -> Callable[[], None]:
         """A function that restores the present effective weights and mismatch."""
-        return _do_nothing
+        names = self._preparation_attributes
+        return partial(_set_attributes, self, names, [getattr(self, name) for name in names])
 
     def state_tensors(self) -> list[Tensor]:
         """The state as a list of tensors; empty from `prepare` to the first call."""
@@ -232,10 +235,6 @@ def _set_attributes(module: nn.Module, names: Sequence[str], values: Sequence[An
             setattr(module, name, value)
     else:  # a tenth of the time of `nn.Module.__setattr__`
         vars(module).update(zip(names, values, strict=True))
-
-
-def _do_nothing() -> None:
-    pass
 
 
 def running_backward_pass() -> int:

@@ -7,9 +7,8 @@ several backward passes may follow one `prepare_net`.
 
 import math
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,7 @@ from nwavesdk.layers.masks import current_parameter
 from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import DIVERGED, Prepared, leave_graph
 
-__all__ = ["ChipWeight", "EffectiveWeight", "parameter_of"]
+__all__ = ["ChipWeight", "parameter_of"]
 
 
 def parameter_of(module: nn.Module, name: str) -> Any:
@@ -39,73 +38,104 @@ def parameter_of(module: nn.Module, name: str) -> Any:
     return value
 
 
-class EffectiveWeight:
-    """The effective form of one weight parameter.
+class _Computed(NamedTuple):
+    """The results of a preparation.
 
-    Args:
-        owner: Name of the weight's module, for error messages.
-        profile: Profile of the chip.
-        quantization_bits: Number of bits, from 2 to 8, or None for weights without quantization.
-        stddev: Standard deviation of the additive mismatch on the effective weight, or None.
-
-    Raises:
-        ValueError: If `quantization_bits` or `stddev` is out of its range.
+    Attributes:
+        value: The effective weight.
+        slope: Its elementwise derivative with respect to the weight.
+        source: The weight from which it was computed.
+        is_finite: Whether the weight is finite.
     """
 
-    def __init__(
-        self, owner: str, profile: Profile, quantization_bits: int | None, stddev: float | None
+    value: Tensor
+    slope: Tensor
+    source: Tensor
+    is_finite: bool
+
+
+class ChipWeight(Prepared):
+    """A module with a weight of a chip: the profile, and an effective weight from `prepare_net`."""
+
+    chip: ClassVar[str]
+    # The name of the weight, which may be None.
+    weight_key: ClassVar[str] = "weight"
+    _preparation_attributes: tuple[str, ...] = ("_computed",)
+    _computed: _Computed | None = None
+
+    def _set_chip_options(
+        self,
+        quantization_bits: int | None,
+        stddev: float | None,
+        profile: str | Path | Profile | None,
     ) -> None:
-        limit = profile.number("weight_limit")
-        self.owner = owner
-        self.law = profile.charge_law
-        self.quantizer = None if quantization_bits is None else Quantizer(quantization_bits, limit)
+        """Set the profile and the options of the effective weight.
+
+        Args:
+            quantization_bits: Number of bits, from 2 to 8, or None for weights without
+                quantization.
+            stddev: Standard deviation of the additive mismatch on the effective weight, or None.
+            profile: Profile of the chip.
+
+        Raises:
+            ValueError: If an option is out of its range.
+        """
+        self.profile = profile_of_chip(type(self).__name__, self.chip, profile)
+        limit = self.profile.number("weight_limit")
+        self._quantizer = None if quantization_bits is None else Quantizer(quantization_bits, limit)
 
         # 0 is allowed and means no mismatch. False is not a number.
         has_mismatch = stddev is not None and not (type(stddev) in (int, float) and stddev == 0)
-        self.stddev = (
-            positive_number(owner, "stddev", stddev, "normalized charge") if has_mismatch else None
+        self._mismatch_stddev = (
+            positive_number(self._weight_title, "stddev", stddev, "normalized charge")
+            if has_mismatch
+            else None
         )
+        self.quantization_bits = quantization_bits
+        self.stddev = stddev
 
-        # Set by `prepare`: the effective weight without and with mismatch, its derivative with
-        # respect to the weight, the weight from which they were computed, and whether it is finite.
-        self._designed: Tensor | None = None
-        self._value: Tensor | None = None
-        self._slope: Tensor | None = None
-        self._source: Tensor | None = None
-        self._is_finite = False
+    @property
+    def _weight_title(self) -> str:
+        """The name of the weight in error messages."""
+        owner = type(self).__name__
+        return owner if self.weight_key == "weight" else f"{owner}.{self.weight_key}"
 
-    def check_finite(self, weight: Tensor) -> None:
-        """Raise a RuntimeError if the weight is not finite."""
-        if not bool(torch.isfinite(weight).all()):
-            raise RuntimeError(f"{self.owner}: weights are not finite: {DIVERGED}")
+    def check_parameters(self) -> None:
+        super().check_parameters()
+        weight = parameter_of(self, self.weight_key)
+        if weight is not None and not bool(torch.isfinite(weight).all()):
+            raise RuntimeError(f"{self._weight_title}: weights are not finite: {DIVERGED}")
 
-    def restorer(self) -> Callable[[], None]:
-        """A function that restores the present results of `prepare`."""
-        attributes = vars(self)
-        names = ("_designed", "_value", "_slope", "_source", "_is_finite")
-        return partial(attributes.update, {name: attributes[name] for name in names})
+    def prepare(self, noise: Noise, keep_state: bool) -> None:
+        super().prepare(noise, keep_state)
+        weight = parameter_of(self, self.weight_key)
+        if weight is not None:
+            self._computed = self._compute(weight, noise)
+
+    def prepare_in_graph(self) -> None:
+        if parameter_of(self, self.weight_key) is not None:
+            leave_graph(type(self).__name__)
+        super().prepare_in_graph()
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def prepare(self, weight: Tensor, noise: Noise) -> None:
-        """Compute the effective weight, with new mismatch."""
+    def _compute(self, weight: Tensor, noise: Noise) -> _Computed:
+        """The effective weight, with new mismatch."""
         stored = weight
         slope = torch.ones_like(weight)
-        if self.quantizer is not None:
-            stored = self.quantizer.quantize(weight)
-            slope = self.quantizer.inside(weight)
+        if self._quantizer is not None:
+            stored = self._quantizer.quantize(weight)
+            slope = self._quantizer.inside(weight)
 
-        self._designed = self.law.charge(stored)
-        self._slope = slope * self.law.slope(stored)
-        self._value = self._designed
-        if self.stddev:
-            mismatch = noise.normal(stored.shape).to(self._designed)
-            self._value = self._designed + self.stddev * mismatch
+        law = self.profile.charge_law
+        value = law.charge(stored)
+        if self._mismatch_stddev is not None:
+            value = value + self._mismatch_stddev * noise.normal(stored.shape).to(value)
 
-        self._source = weight.detach().clone()
-        self._is_finite = math.isfinite(self._source.sum())
+        source = weight.detach().clone()
+        return _Computed(value, slope * law.slope(stored), source, math.isfinite(source.sum()))
 
-    def __call__(self, weight: Tensor) -> Tensor:
+    def _effective(self, weight: Tensor) -> Tensor:
         """The effective weight, with gradient for `weight`.
 
         Raises:
@@ -115,21 +145,22 @@ class EffectiveWeight:
             # Imported here because registering an operator loads a large part of torch.
             from nwavesdk.layers.weight_operator import effective_in_graph
 
-            effective: Tensor = effective_in_graph(weight, *self._prepared(weight), self.owner)
+            tensors = _results(self, weight)[:3]
+            effective: Tensor = effective_in_graph(weight, *tensors, self._weight_title)
             return effective
 
-        value, slope = self._checked(weight)
+        value, slope = _fresh_results(self, weight)
         if _needs_no_graph(weight):
             return value.detach()
         return _apply_effective(weight, value, slope)
 
-    def multiply(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`x @ self(weight)` for an `x` that `is_plain`, with one node in the graph.
+    def _effective_product(self, x: Tensor, weight: Tensor) -> Tensor:
+        """`x @ self._effective(weight)` for an `x` that `is_plain`, with one node in the graph.
 
         Raises:
             RuntimeError: If `prepare_net` is missing, or the weight has changed since.
         """
-        value, slope = self._checked(weight)
+        value, slope = _fresh_results(self, weight)
         if _needs_no_graph(weight):
             return x @ value
 
@@ -138,77 +169,41 @@ class EffectiveWeight:
             return x @ _apply_effective(weight, value, slope)
         return _apply_product(x, weight, value, slope)
 
-    def stored_value(self, effective: Tensor) -> Tensor:
+    def _stored_value(self, effective: Tensor) -> Tensor:
         """The stored tensor behind `effective`, the result of a call; `effective` if there is none.
 
-        The stored tensor is the same object in all calls after a `prepare`.
+        The stored tensor is the same object in all calls after a preparation.
         """
-        value = self._value
-        is_view = value is not None and value.data_ptr() == effective.data_ptr()
-        return value if value is not None and is_view else effective
-
-    def _checked(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """The effective weight and its derivative; an error if they are stale."""
-        value, slope, source = self._prepared(weight)
-        # NaN may have equal bits, but never equals itself: `check_unchanged` decides.
-        if not (self._is_finite and have_equal_bits(weight, source)):
-            check_unchanged(self.owner, weight, source)
-        return value, slope
-
-    def _prepared(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The effective weight, its derivative and its source, with the dtype of `weight`."""
-        value, slope, source = self._value, self._slope, self._source
-        if value is None or slope is None or source is None:
-            raise RuntimeError(
-                f"{self.owner} has no effective weights yet: call prepare_net(model) before a "
-                "batch."
-            )
-
-        if value.dtype is weight.dtype and value.is_cpu and weight.is_cpu:
-            return value, slope, source
-        return value.to(weight), slope.to(weight), source.to(weight)
+        if self._computed is None or self._computed.value.data_ptr() != effective.data_ptr():
+            return effective
+        return self._computed.value
 
 
-class ChipWeight(Prepared):
-    """A module with a weight of a chip: the profile, and an effective weight from `prepare_net`."""
+# Functions are called in less time than methods of a torch module.
 
-    chip: ClassVar[str]
-    # The name of the weight, which may be None.
-    weight_key: ClassVar[str] = "weight"
 
-    def _set_chip_options(
-        self,
-        quantization_bits: int | None,
-        stddev: float | None,
-        profile: str | Path | Profile | None,
-    ) -> None:
-        owner = type(self).__name__
-        self.profile = profile_of_chip(owner, self.chip, profile)
-        title = owner if self.weight_key == "weight" else f"{owner}.{self.weight_key}"
-        # It checks the options.
-        self._effective = EffectiveWeight(title, self.profile, quantization_bits, stddev)
-        self.quantization_bits = quantization_bits
-        self.stddev = stddev
+def _fresh_results(module: ChipWeight, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """The effective weight and its derivative; an error if they are stale."""
+    value, slope, source, is_finite = _results(module, weight)
+    # NaN may have equal bits, but never equals itself: `check_unchanged` decides.
+    if not (is_finite and have_equal_bits(weight, source)):
+        check_unchanged(module._weight_title, weight, source)
+    return value, slope
 
-    def check_parameters(self) -> None:
-        super().check_parameters()
-        weight = parameter_of(self, self.weight_key)
-        if weight is not None:
-            self._effective.check_finite(weight)
 
-    def prepare(self, noise: Noise, keep_state: bool) -> None:
-        super().prepare(noise, keep_state)
-        weight = parameter_of(self, self.weight_key)
-        if weight is not None:
-            self._effective.prepare(weight, noise)
+def _results(module: ChipWeight, weight: Tensor) -> _Computed:
+    """The results of the preparation, with the dtype of `weight`."""
+    computed = module._computed
+    if computed is None:
+        raise RuntimeError(
+            f"{module._weight_title} has no effective weights yet: call prepare_net(model) "
+            "before a batch."
+        )
 
-    def prepare_in_graph(self) -> None:
-        if parameter_of(self, self.weight_key) is not None:
-            leave_graph(type(self).__name__)
-        super().prepare_in_graph()
-
-    def preparation_restorer(self) -> Callable[[], None]:
-        return self._effective.restorer()
+    value, slope, source, is_finite = computed
+    if value.dtype is weight.dtype and value.is_cpu and weight.is_cpu:
+        return computed
+    return _Computed(value.to(weight), slope.to(weight), source.to(weight), is_finite)
 
 
 def _needs_no_graph(weight: Tensor) -> bool:
