@@ -19,13 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.chip import Profile, Quantizer
-from nwavesdk.deploy.chip_header import (
-    VERSION,
-    Header,
-    StoredLayer,
-    check_placement,
-    check_tensors,
-)
+from nwavesdk.deploy.chip_header import VERSION, Header, StoredLayer, check_tensors
 from nwavesdk.deploy.limits import find_violations
 from nwavesdk.deploy.placement import place_stages
 from nwavesdk.deploy.stages import Stage, stages_and_profile, weight_bits
@@ -195,7 +189,6 @@ def _unpack(content: bytes, path: Path) -> tuple[dict[str, Any], Header, dict[st
             raise ValueError(f"unknown {shown(sorted(unknown))} in its header")
 
         header = Header.of(content_header)
-        check_placement(header)
     except ValueError as error:
         raise _damaged(path, error) from None
 

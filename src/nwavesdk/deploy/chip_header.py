@@ -1,6 +1,7 @@
 """The schema of a chip file: its header, and dtype, shape and range of each tensor.
 
-Nothing in a file is trusted. A new field is declared here and written in `chip_file`; raise
+Nothing in a file is trusted. The placement has only the types and ranges of its entries checked,
+because nothing is computed from it. A new field is declared here and written in `chip_file`; raise
 `VERSION` with it.
 
 Every error is a ValueError that names the field, the module or the tensor.
@@ -9,7 +10,6 @@ Every error is a ValueError that names the field, the module or the tensor.
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from itertools import accumulate, pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
@@ -22,7 +22,7 @@ from nwavesdk.internal.checks import shown
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.internal.tensors import FLOATING
 
-__all__ = ["VERSION", "Header", "StoredLayer", "check_placement", "check_tensors"]
+__all__ = ["VERSION", "Header", "StoredLayer", "check_tensors"]
 
 VERSION = 1
 
@@ -109,47 +109,6 @@ class Header(FrozenModel):
             names.add(module.name)
             width = module.size[-1]
         return self
-
-
-def check_placement(header: Header) -> None:
-    """Check that each neuron has one position, and that all positions are on the cores of the chip.
-
-    Raises:
-        ValueError: If a piece is outside of its layer or core, or neurons are missing or overlap.
-    """
-    layers, cores = header.layers, dict(enumerate(header.chip.cores))
-    for piece in header.placement:
-        if piece.layer not in layers or piece.start + piece.size > cores.get(piece.core, 0):
-            raise ValueError(
-                f"placement: layer {shown(piece.layer)} on core {piece.core} from {piece.start} to "
-                f"{piece.start + piece.size - 1}, expected a layer of the net, within cores of "
-                f"{header.chip.cores} neurons"
-            )
-
-    # In the order of positions, each piece must end before the following piece starts.
-    by_core = sorted(header.placement, key=lambda piece: (piece.core, piece.start))
-    for piece, following in pairwise(by_core):
-        if piece.core == following.core and piece.start + piece.size > following.start:
-            raise ValueError(
-                f"placement: layers {shown(piece.layer)} and {shown(following.layer)} overlap on "
-                f"core {piece.core}"
-            )
-
-    for name, layer in layers.items():
-        pieces = [piece for piece in header.placement if piece.layer == name]
-        pieces.sort(key=lambda piece: piece.first)
-
-        # Without gap or overlap, each piece begins where the sizes before it add up to, and all
-        # sizes add up to the layer.
-        bounds = [*accumulate((piece.size for piece in pieces), initial=0)]
-        if [*(piece.first for piece in pieces), layer.size[0]] != bounds:
-            raise ValueError(
-                f"placement: expected each of the {layer.size[0]} neurons of layer {shown(name)} "
-                "once"
-            )
-
-        if layer.topology == "RC" and len(pieces) > 1:
-            raise ValueError(f"placement: expected the recurrent layer {shown(name)} on one core")
 
 
 def check_tensors(header: Header, tensors: Mapping[str, Tensor]) -> None:
