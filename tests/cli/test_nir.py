@@ -36,8 +36,8 @@ def test_export_refuses_what_nir_does_not_have_and_names_options_of_the_command(
     refused = nwave("export", run, "--nir", path, "--discretization", "exact")
     assert refused.exit_code == 2
     assert "got a reset by subtraction, expected a reset to a value" in refused.stderr
-    assert "train with --reset zero, or pass --allow soft-reset" in refused.stderr
-    assert "reset_mechanism" not in refused.stderr
+    assert "train with --reset zero (reset_mechanism=" in refused.stderr
+    assert "or allow it with --allow soft-reset" in refused.stderr
     assert not path.exists()
     missing = nwave("export", run, "--nir", path)
     assert "net.nir needs --discretization, because NIR does not say" in missing.stderr

@@ -48,13 +48,6 @@ Allow = Annotated[
 
 PAGE_NAME, GRAPH_NAME = "net.py", "net.nir"
 
-# The remedy for a net for which NIR has no nodes.
-REMEDY = (
-    "for a reset by subtraction, train with --reset zero, or pass --allow soft-reset, with which "
-    "other readers reset to 0; for anything else, write one step by --torch or --onnx, or the net "
-    "of a run for a chip without --nir (docs/nir.md lists the runs that NIR can hold)"
-)
-
 # The page is code, so no name and no text from the graph may be in it.
 PAGE = '''"""A net that `nwave import` has read from a NIR graph.
 
@@ -255,7 +248,6 @@ def export_nir(
         RuntimeError: If a spike differs. Nothing is written then.
     """
     from nwavesdk.interop import nir
-    from nwavesdk.interop.nir.node import NodeError
 
     if discretization is None:
         raise ValueError(
@@ -269,10 +261,7 @@ def export_nir(
         "discretization": discretization,
         "allow": _allowed(allow),
     }
-    try:
-        exported = nir.export_net(model, input_shape=shape, **options)
-    except NodeError as error:
-        raise ValueError(f"--nir: {error.fault.removeprefix('to_nir: ')}: {REMEDY}.") from None
+    exported = nir.export_net(model, input_shape=shape, **options)
     result = nir.check(exported.graph, net=model, **options)
 
     facts = {

@@ -18,8 +18,8 @@ from nwavesdk.interop.nir.node import (
     SUBTRACTION,
     Array,
     NirNode,
-    NodeError,
     Shape,
+    node_error,
 )
 
 __all__ = ["INPUT", "GraphDraft", "ModuleDraft", "Signal", "numbered_name"]
@@ -103,7 +103,7 @@ class GraphDraft:
             has_delay: Whether the signal leads to a Delay, which includes the step.
 
         Raises:
-            NodeError: If the shapes differ, or the cycle has no node.
+            ValueError: If the shapes differ, or the cycle has no node.
         """
         previous = entry.signal
         if source.shape != previous.shape or not self._cycles.keys().isdisjoint(source.names):
@@ -125,7 +125,7 @@ class GraphDraft:
         # Read the graph as other readers do. No further nodes are needed if the reader delays the
         # same edges. If a cycle needs a Delay, the reader raises an error.
         graph, late_edges = self._written(output, metadata)
-        with suppress(NodeError):
+        with suppress(ValueError):
             if late_edges <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
                 return graph
 
@@ -181,9 +181,9 @@ class ModuleDraft:
         """How errors name the module."""
         return f"to_nir: module {shown(self.path)}" if self.path else "to_nir: the net"
 
-    def refusal(self, got: str, expected: str, remedy: str) -> NodeError:
+    def refusal(self, got: str, expected: str, remedy: str) -> ValueError:
         """The error of a module that has no exact node."""
-        return NodeError(self.owner, got, expected, remedy)
+        return node_error(self.owner, got, expected, remedy)
 
     def add(
         self, kind: str, arrays: Mapping[str, Array], settings: Mapping[str, Any] | None = None
@@ -199,7 +199,7 @@ class ModuleDraft:
             Its output.
 
         Raises:
-            NodeError: If it does not take such an input.
+            ValueError: If it does not take such an input.
         """
         return self.add_node(
             NirNode(kind=kind, arrays=arrays, settings=settings or {}, owner=self.owner)
@@ -242,7 +242,7 @@ class ModuleDraft:
         """The sum of signals.
 
         Raises:
-            NodeError: If they have different shapes.
+            ValueError: If they have different shapes.
         """
         first = parts[0]
         for part in parts:

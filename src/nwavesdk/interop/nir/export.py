@@ -245,8 +245,8 @@ class _Walk:
             "a module that is exactly nodes of NIR",
             self.unfolded_norms.get(
                 entry.path,
-                "use modules and containers that docs/nir.md lists, or write one step by "
-                "nwave export --torch or --onnx",
+                "use modules and containers that docs/nir.md lists, write one step by --torch or "
+                "--onnx, or the net of a run for a chip without --nir",
             ),
         )
 
@@ -259,8 +259,8 @@ class _Walk:
             raise entry.refusal(
                 "a reset by subtraction",
                 "a reset to a value, the only reset of NIR",
-                'train with reset_mechanism="zero", or allow it with --allow soft-reset '
-                '(allow={"soft-reset"}): other readers will then reset to 0',
+                'train with --reset zero (reset_mechanism="zero"), or allow it with --allow '
+                'soft-reset (allow={"soft-reset"}): other readers will then reset to 0',
             )
 
         # A LIF layer without reset is two nodes, a membrane and a Threshold. At the end of a net,

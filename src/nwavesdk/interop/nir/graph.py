@@ -21,8 +21,8 @@ from nwavesdk.interop.nir.modules import shaped
 from nwavesdk.interop.nir.node import (
     STATEFUL,
     NirNode,
-    NodeError,
     Shape,
+    node_error,
     read_node,
     whole_numbers,
 )
@@ -123,7 +123,7 @@ def flat_graph(graph: Any, dt: float, discretization: str) -> NirGraph:
 
     twice = [edge for index, edge in enumerate(edges) if edge in edges[:index]]
     if twice:
-        raise NodeError(
+        raise node_error(
             f"NIR: the edge {twice[0][0]!r} -> {twice[0][1]!r}",
             "two such edges",
             "one edge",
@@ -162,14 +162,14 @@ def _unfold(
     unknown = {end for edge in graph.edges for end in edge} - ends.keys()
     if unknown:
         known = ", ".join(map(shown, ends))
-        raise NodeError(title, f"an edge of {shown(min(unknown))}", f"edges between {known}")
+        raise node_error(title, f"an edge of {shown(min(unknown))}", f"edges between {known}")
     edges += [(ends[source][1], ends[target][0]) for source, target in graph.edges]
 
     terminals = []
     for kind in ("Input", "Output"):
         names = [key for key, node in graph.nodes.items() if type(node).__name__ == kind]
         if len(names) != 1:
-            raise NodeError(title, f"{len(names)} nodes {kind}", "one node", "split the graph")
+            raise node_error(title, f"{len(names)} nodes {kind}", "one node", "split the graph")
         terminals.append(f"{prefix}{names[0]}")
     return terminals[0], terminals[1]
 
@@ -197,7 +197,7 @@ def order_graph(graph: NirGraph, input_shape: Sequence[int] = ()) -> NirGraph:
             suit `dt`, a node is not connected, or a cycle has neither a neuron nor a delay in it.
     """
     if not graph.nodes:
-        raise NodeError(
+        raise node_error(
             "NIR: the graph", "only Input and Output", "a node between them", "add a node"
         )
     graph.nodes = {name: _in_steps(node, graph) for name, node in graph.nodes.items()}
@@ -206,16 +206,16 @@ def order_graph(graph: NirGraph, input_shape: Sequence[int] = ()) -> NirGraph:
     network = networkx.DiGraph([(START, graph.input), *graph.edges])
     network.add_nodes_from([*graph.nodes, graph.output])
     if network.in_degree(graph.input) > 1 or network.out_degree(graph.output):
-        raise NodeError(
+        raise node_error(
             "NIR: the graph", "an edge into Input or from Output", "no such edge", "remove it"
         )
     reached = networkx.descendants(network, START)
     for name in (*graph.nodes, graph.output):
         owner, remedy = f"NIR: node {shown(name)}", "change the edges, or remove the node"
         if name not in reached:
-            raise NodeError(owner, "no path from the input", "a path", remedy)
+            raise node_error(owner, "no path from the input", "a path", remedy)
         if name != graph.output and not network.out_degree(name):
-            raise NodeError(owner, "no edge to another node", "an edge", remedy)
+            raise node_error(owner, "no edge to another node", "an edge", remedy)
 
     _cut_delays(graph, network)
     order = _search(graph, network)
@@ -232,7 +232,7 @@ def _in_steps(node: NirNode, graph: NirGraph) -> NirNode:
     for key in node.arrays.keys() & {"tau", "tau_mem", "tau_syn"}:
         tau = float(node.arrays[key].min(initial=math.inf))
         if tau < shortest:
-            raise NodeError(
+            raise node_error(
                 node.owner,
                 f"{key} of {tau:g} s",
                 f"times above 0 s, and from the step of {dt:g} s on for Euler's method",
@@ -246,7 +246,7 @@ def _in_steps(node: NirNode, graph: NirGraph) -> NirNode:
     errors = np.abs(steps - whole)
     if (errors > 1e-4 * np.maximum(whole, 1)).any():
         worst = float(node.arrays["delay"].flat[int(np.argmax(errors))])
-        raise NodeError(
+        raise node_error(
             node.owner,
             f"a delay of {worst:g} s",
             f"a whole number of steps of {dt:g} s",
@@ -289,7 +289,7 @@ def _search(graph: NirGraph, network: Any) -> list[str]:
         elif target in path:
             cycle = path[path.index(target) :]
             if not any(n in graph.nodes and graph.nodes[n].kind in STATEFUL for n in cycle):
-                raise NodeError(
+                raise node_error(
                     f"NIR: the cycle {' -> '.join([*cycle, target])}",
                     "values that are not defined",
                     "a neuron or a delay of at least one step in it",
@@ -339,14 +339,14 @@ def _shape_nodes(graph: NirGraph, order: Sequence[str], given: Shape) -> None:
 
     if stated_out not in ((), graph.shape_out):
         expected_out = f"{list(graph.shape_out)}, the shape that its nodes compute"
-        raise NodeError("NIR: Output", f"the shape {list(stated_out)}", expected_out)
+        raise node_error("NIR: Output", f"the shape {list(stated_out)}", expected_out)
     graph.nodes = placed
 
 
 def _common_shape(name: str, shapes: set[Shape]) -> Shape:
     """The shape that all inputs of a node have; an error names the first two different shapes."""
     for first, second in pairwise(sorted(shapes)):
-        raise NodeError(
+        raise node_error(
             f"NIR: node {shown(name)}",
             f"inputs of the shapes {list(first)} and {list(second)} that are added",
             "equal shapes",

@@ -292,7 +292,7 @@ def shaped(node: NirNode, shape: Shape, notes: list[str]) -> NirNode:
         notes: Gets a line for each assumption.
 
     Raises:
-        NodeError: If the node does not take such an input.
+        ValueError: If the node does not take such an input.
     """
     if node.kind in RESHAPING:
         return replace(node, shape_in=shape, shape_out=_shape_after(node, shape))
@@ -320,7 +320,7 @@ def _shape_after(node: NirNode, shape: Shape) -> Shape:
     """The shape of a step of the output, from a run of the module.
 
     Raises:
-        NodeError: If the node does not take the input, or its parameters do not fit.
+        ValueError: If the node does not take the input, or its parameters do not fit.
     """
     # Windows move over all dimensions but the channels.
     rank = len(shape) if node.kind == "Flatten" else AXES.get(node.kind, 0) + 1

@@ -32,7 +32,7 @@ from nwavesdk.interop.nir.neurons import (
     NIRSubtractLayer,
     NIRThresholdLayer,
 )
-from nwavesdk.interop.nir.node import SPIKING, SUBTRACTION, Array, NirNode, NodeError
+from nwavesdk.interop.nir.node import SPIKING, SUBTRACTION, Array, NirNode, node_error
 from nwavesdk.layers import CubaLIFLayer, IFLayer, LIFLayer, LILayer, NeuronLayer
 
 __all__ = ["form_of", "layer_of", "nodes_of"]
@@ -201,7 +201,7 @@ def nodes_of(
         discretization: `"exact"` or `"euler"`.
 
     Raises:
-        NodeError: If NIR has no such neuron.
+        ValueError: If NIR has no such neuron.
     """
     constants = form.completed(
         {
@@ -222,7 +222,7 @@ def nodes_of(
 
     amount = constants.get("amount")
     if amount is not None and (amount != threshold).any():
-        raise NodeError(
+        raise node_error(
             owner,
             "neurons that subtract another amount than their threshold",
             "the threshold, which the metadata can express",
@@ -248,7 +248,7 @@ def _membrane(
     taus = [constants[name] for name in ("tau", "tau_syn") if name in constants]
     leaks = np.exp(-dt / np.stack(taus)) < 1
     if leaks.any() != leaks.all():
-        raise NodeError(
+        raise node_error(
             owner,
             "neurons with and without a leak in one layer",
             "all with a leak, or all without",
@@ -257,7 +257,7 @@ def _membrane(
 
     if not leaks.any():
         if len(taus) > 1 or _rest_or_reset(constants).any():
-            raise NodeError(
+            raise node_error(
                 owner,
                 "neurons without a leak that have a current, a rest, or a reset to another value",
                 "a leak, or a rest and a reset of 0",

@@ -22,9 +22,9 @@ __all__ = [
     "SUBTRACTION",
     "Array",
     "NirNode",
-    "NodeError",
     "Shape",
     "as_text",
+    "node_error",
     "read_node",
     "whole_numbers",
 ]
@@ -73,8 +73,8 @@ RESET_KEY, MODULE_KEY = "nwavesdk_reset", "nwavesdk_module"
 SUBTRACTION = "subtraction"
 
 
-class NodeError(ValueError):
-    """A node cannot be read, or a module has no exact node.
+def node_error(owner: str, got: str, expected: str, remedy: str = "repair the graph") -> ValueError:
+    """The error of a node that cannot be read, or of a module that has no exact node.
 
     Args:
         owner: The node or module, as errors name it.
@@ -82,12 +82,7 @@ class NodeError(ValueError):
         expected: The allowed values.
         remedy: The change that repairs it.
     """
-
-    def __init__(
-        self, owner: str, got: str, expected: str, remedy: str = "repair the graph"
-    ) -> None:
-        self.fault = f"{owner}: got {got}, expected {expected}"
-        super().__init__(f"{self.fault}: {remedy}.")
+    return ValueError(f"{owner}: got {got}, expected {expected}: {remedy}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,9 +120,9 @@ class NirNode:
         """A node with other parameters."""
         return replace(self, arrays={**self.arrays, **arrays})
 
-    def error(self, got: str, expected: str) -> NodeError:
+    def error(self, got: str, expected: str) -> ValueError:
         """The error of a parameter or an input that the node cannot have."""
-        return NodeError(self.owner, got, expected, self.remedy)
+        return node_error(self.owner, got, expected, self.remedy)
 
 
 # From `nir` to numbers
@@ -137,12 +132,12 @@ def read_node(name: str, node: Any) -> NirNode:
     """Read a node of `nir`.
 
     Raises:
-        NodeError: If its type is unknown, or a parameter is missing or not a finite number.
+        ValueError: If its type is unknown, or a parameter is missing or not a finite number.
     """
     kind = type(node).__name__
     owner = f"NIR: node {shown(name)} ({kind})"
     if kind not in NODE_ARRAYS:
-        raise NodeError(owner, "a type that is not read", f"one of {', '.join(NODE_ARRAYS)}")
+        raise node_error(owner, "a type that is not read", f"one of {', '.join(NODE_ARRAYS)}")
 
     arrays = {}
     rounding = 2.0**-52
@@ -160,7 +155,7 @@ def read_node(name: str, node: Any) -> NirNode:
     # A bias of another shape could be added to recordings in place of outputs.
     if "bias" in arrays and arrays["bias"].shape != arrays["weight"].shape[:1]:
         shape = list(arrays["bias"].shape)
-        raise NodeError(owner, f"bias of shape {shape}", f"[{len(arrays['weight'])}]")
+        raise node_error(owner, f"bias of shape {shape}", f"[{len(arrays['weight'])}]")
 
     settings: dict[str, Any] = {}
     for key in SETTINGS.get(kind, ()):
@@ -175,7 +170,7 @@ def read_node(name: str, node: Any) -> NirNode:
     metadata = node.metadata or {}
     reset = as_text(metadata.get(RESET_KEY, "value"))
     if reset not in ("value", SUBTRACTION):
-        raise NodeError(owner, f"{RESET_KEY} {shown(reset)} in its metadata", repr(SUBTRACTION))
+        raise node_error(owner, f"{RESET_KEY} {shown(reset)} in its metadata", repr(SUBTRACTION))
 
     if reset == SUBTRACTION and "v_threshold" in arrays:
         arrays["amount"] = arrays["v_threshold"]
@@ -200,7 +195,7 @@ def _numbers(owner: str, key: str, value: Any) -> Array:
     """A parameter as an array of finite numbers."""
     array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all():
-        raise NodeError(owner, f"{key} {shown(value)}", "finite numbers")
+        raise node_error(owner, f"{key} {shown(value)}", "finite numbers")
     return array
 
 
@@ -208,11 +203,11 @@ def whole_numbers(owner: str, key: str, value: Any) -> tuple[int, ...]:
     """A shape, a stride and the like, which may be one number.
 
     Raises:
-        NodeError: If there are no numbers, or they are not whole, too small or too large.
+        ValueError: If there are no numbers, or they are not whole, too small or too large.
     """
     smallest = MIN_SETTINGS.get(key, 1)
     sizes = np.ravel(_numbers(owner, key, value))
     is_whole = sizes.size and (sizes == sizes.round()).all()
     if not is_whole or (sizes < smallest).any() or (sizes > 2**31).any():
-        raise NodeError(owner, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
+        raise node_error(owner, f"{key} {shown(value)}", f"whole numbers of at least {smallest}")
     return tuple(int(size) for size in sizes)

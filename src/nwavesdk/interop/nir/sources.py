@@ -12,7 +12,7 @@ import numpy as np
 
 from nwavesdk.internal.checks import choice, shown
 from nwavesdk.interop.nir.graph import DISCRETIZATIONS, NirGraph
-from nwavesdk.interop.nir.node import SUBTRACTION, Array, NirNode, NodeError
+from nwavesdk.interop.nir.node import SUBTRACTION, Array, NirNode, node_error
 
 __all__ = ["ALLOWED", "SOURCES", "SourceLibrary", "apply_source", "check_allow"]
 
@@ -144,7 +144,7 @@ def _translate(graph: NirGraph, source: SourceLibrary, allow: frozenset[str]) ->
 
 def _require_soft(node: NirNode, got: str, allow: frozenset[str]) -> None:
     if SOFT_RESET not in allow:
-        raise NodeError(
+        raise node_error(
             node.owner,
             got,
             "a reset to a value, the only reset of NIR",
@@ -207,7 +207,7 @@ def _translate_rockpool(node: NirNode, dt: float) -> NirNode:
     tau, r = _membrane_tau(node), node.arrays["r"]
     written = tau * np.exp(-dt / tau) / dt
     if not np.allclose(r, written, rtol=1e-3):
-        raise NodeError(
+        raise node_error(
             node.owner,
             f"r of {r.flat[0]:.6g}",
             f"{written.flat[0]:.6g}, which Rockpool writes for a dt of {dt:g} s",
