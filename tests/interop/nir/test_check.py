@@ -7,7 +7,7 @@ import torch
 from interop.nir.graphs import DT, neuron_graph
 from nwavesdk.interop.nir import Check, check, to_nir
 from nwavesdk.interop.nir.check import random_input
-from nwavesdk.interop.nir.prepare import prepare_graph
+from nwavesdk.interop.nir.load import prepare_graph
 from nwavesdk.layers import LIFLayer, LIFSynapse, LILayer
 from nwavesdk.net import SpikingSequential
 

@@ -9,8 +9,8 @@ import torch
 
 from interop.nir.graphs import DT, neuron_values, other_graphs
 from nwavesdk.interop.nir.graph import flat_graph
+from nwavesdk.interop.nir.load import prepare_graph
 from nwavesdk.interop.nir.modules import shaped
-from nwavesdk.interop.nir.prepare import prepare_graph
 
 pytestmark = pytest.mark.interop
 

@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from interop.nir.graphs import DT, image_graph, neuron_graph, neuron_values, other_graphs, weight
+from interop.nir.graphs import (
+    DT,
+    image_graph,
+    nets,
+    neuron_graph,
+    neuron_values,
+    other_graphs,
+    weight,
+)
 from nwavesdk.interop.nir import SpikingGraph, check, from_nir, import_graph, to_nir
 from nwavesdk.interop.nir.neurons import NIRLIFLayer
 from nwavesdk.layers import CubaLIFLayer, IFLayer, LIFLayer, LILayer, prepare_net
@@ -195,3 +203,24 @@ def test_rounded_parameters_and_shared_values_are_noted() -> None:
     notes = import_graph(graph, dt=DT, discretization="exact").notes
     assert notes[0].startswith("node 'n' (I): r without the shape of the neurons, [3]: one value")
     assert notes[1] == "float64 parameters are rounded to float32: a"
+
+
+# The metadata of our own graphs
+
+
+def dense_graph() -> Any:
+    return to_nir(nets()["dense"], discretization="exact")
+
+
+def test_another_step_or_method_is_noted() -> None:
+    assert not import_graph(dense_graph(), dt=1e-3, discretization="exact").notes
+    notes = import_graph(dense_graph(), dt=2e-3, discretization="euler").notes
+    assert notes[0].startswith("the graph was written with dt=0.001, and is read with 0.002")
+    assert notes[1].startswith("the graph was written with discretization='exact', and is read")
+    found = check(dense_graph(), dt=2e-3, discretization="euler", net=nets()["dense"])
+    assert found.step is not None
+
+
+def test_our_graphs_have_no_other_source() -> None:
+    with pytest.raises(ValueError, match="nwavesdk has written the graph, got source='norse'"):
+        import_graph(dense_graph(), dt=1e-3, discretization="euler", source="norse")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from interop.nir.graphs import weight
-from nwavesdk.interop.nir.prepare import prepare_graph
+from nwavesdk.interop.nir.load import prepare_graph
 from nwavesdk.interop.nir.replay import replay
 
 pytestmark = pytest.mark.interop

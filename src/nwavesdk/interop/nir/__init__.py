@@ -21,9 +21,8 @@ from nwavesdk.internal.checks import shown
 from nwavesdk.interop.nir.check import Check, check
 from nwavesdk.interop.nir.export import Exported, export_net
 from nwavesdk.interop.nir.files import graph_bytes, read_nir
-from nwavesdk.interop.nir.load import Loaded, load_graph
+from nwavesdk.interop.nir.load import Loaded, load_graph, prepare_graph
 from nwavesdk.interop.nir.modules import Delay, Scale, SpikingGraph
-from nwavesdk.interop.nir.prepare import prepare_graph
 from nwavesdk.interop.nir.sources import ALLOWED, SOURCES
 from nwavesdk.net import SpikingSequential
 

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from nwavesdk.internal.checks import seed_number, shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.interop.nir.graph import INPUT_KEY, NirGraph
-from nwavesdk.interop.nir.load import load_graph
+from nwavesdk.interop.nir.load import load_graph, prepare_graph
 from nwavesdk.interop.nir.node import SPIKING, STATEFUL, Array
-from nwavesdk.interop.nir.prepare import prepare_graph
 from nwavesdk.interop.nir.replay import Replay, replay
 from nwavesdk.layers import Recording
 from nwavesdk.net import record
