@@ -140,6 +140,18 @@ class Doubled(Residual):
         return super()._run_inside(2 * x, run)
 
 
+def interpolated() -> DelayedSynapse:
+    synapse = DelayedSynapse(3, 3, 4, delays=1.5)
+    synapse.interpolates_in_eval = True
+    return synapse
+
+
+def step_norm() -> StepBatchNorm:
+    norm = StepBatchNorm(3, max_steps=4)
+    norm.running_mean[1] += 1
+    return norm
+
+
 REFUSED = {
     "Doubled, expected": lambda: Doubled(LIFSynapse(3, 3)),
     "a reset by subtraction, expected a reset to a value": lambda: LIFLayer(3, 1e-2),
@@ -149,10 +161,8 @@ REFUSED = {
     "recurrent weights of neurons [3, 2]": lambda: LIFLayer(
         (3, 2), 1e-2, layer_topology="RC", **ZERO
     ),
-    "dropout in train()": lambda: SpikingSequential(Dropout(0.5), lif()),
-    "a batch norm in train()": lambda: SpikingSequential(lif(), TimeBatchNorm(3)),
     "StepBatchNorm, expected a module": lambda: SpikingSequential(
-        LIFSynapse(3, 3), StepBatchNorm(3, max_steps=4), lif()
+        LIFSynapse(3, 3), step_norm(), lif()
     ),
     "LayerNorm, expected a module": lambda: SpikingSequential(LIFSynapse(3, 3), nn.LayerNorm(3)),
     "a max pool of values that are not spikes": lambda: SpikingSequential(
@@ -164,9 +174,7 @@ REFUSED = {
     "a mean that does not divide": lambda: nn.AvgPool2d(2, padding=1, count_include_pad=False),
     "padding_mode='circular'": lambda: nn.Conv1d(3, 3, 3, padding=1, padding_mode="circular"),
     "Own, expected": lambda: SpikingSequential(LIFSynapse(3, 3), Own()),
-    "delays between two steps": lambda: SpikingSequential(
-        DelayedSynapse(3, 3, 4, delays=1.5), lif()
-    ),
+    "delays between two steps": lambda: SpikingSequential(interpolated(), lif()),
     "an input of shape [4]": lambda: SpikingSequential(LIFSynapse(3, 4), lif(3)),
     "neurons with and without a leak": lambda: LIFLayer(2, [1e-2, 1e30], **ZERO),
     "branches whose channels are concatenated": lambda: Branches(nn.Conv1d(3, 3, 1), nn.Identity()),
@@ -237,6 +245,17 @@ def test_wrong_arguments_end_in_one_line(
 def test_something_else_than_a_module_is_an_error() -> None:
     with pytest.raises(TypeError, match="to_nir takes a torch module, got 3"):
         to_nir(3, discretization="exact")  # type: ignore[arg-type]  # the error is tested
+
+
+def test_a_net_in_train_is_exported_as_in_eval() -> None:
+    norm = TimeBatchNorm(3)
+    norm.running_mean += 0.5
+    net = SpikingSequential(DelayedSynapse(3, 3, 4, delays=1.4), Dropout(0.5), norm, lif())
+    exported = export_net(net, discretization="exact")
+    assert net[1].training
+    assert "delays are rounded" in exported.notes[0]
+    assert check(exported.graph, dt=DT, discretization="exact", net=net).is_equal
+    assert graph_bytes(exported.graph) == graph_bytes(to_nir(net.eval(), discretization="exact"))
 
 
 def test_the_net_is_not_changed() -> None:

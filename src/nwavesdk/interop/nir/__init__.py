@@ -59,7 +59,7 @@ def to_nir(
     output of the graph is its membrane. `export_net` also returns notes.
 
     Args:
-        net: A net of modules that NIR has, in `eval()`.
+        net: A net of modules that NIR has; the graph is of the net in `eval()`.
         discretization: How the reader will solve the equations of the file: `"exact"` or `"euler"`.
         dt: Length of a step [s]. If None, the step of the layers.
         input_shape: Shape of a step of the input, if the net does not decide it.

@@ -102,8 +102,9 @@ def export_net(
     dt = _common_dt(net, dt)
 
     # Norms are folded in float64, so that the weights are not rounded.
+    net = copy.deepcopy(net).eval()
     has_norms = any(isinstance(module, _NORMS) for module in net.modules())
-    folded = fold(copy.deepcopy(net).double() if has_norms else net)
+    folded = fold(net.double() if has_norms else net)
     shape = _input_shape(folded.net, input_shape)
 
     draft = GraphDraft(shape, dt, discretization)

@@ -101,11 +101,11 @@ def _add_delayed(entry: ModuleDraft) -> Signal:
     module = entry.module
     delays = module.delays.detach()
     if bool((delays != delays.round()).any()):
-        if module.training or module.interpolates_in_eval:
+        if module.interpolates_in_eval:
             raise entry.refusal(
                 "delays between two steps",
-                "whole steps, as in eval()",
-                "call net.eval() first, which rounds them",
+                "whole steps",
+                "set interpolates_in_eval = False, which rounds them",
             )
         entry.draft.notes.append(f"{entry.path}: delays are rounded to whole steps, as in eval()")
 
@@ -126,11 +126,6 @@ def _add_delayed(entry: ModuleDraft) -> Signal:
 
 def _add_norm(entry: ModuleDraft) -> Signal:
     """A norm that is not folded into a synapse: Affine with a diagonal weight."""
-    if entry.module.training:
-        raise entry.refusal(
-            "a batch norm in train()", "the statistics of eval()", "call net.eval() first"
-        )
-
     with torch.no_grad():
         scale, shift = copy.deepcopy(entry.module).double().scale_and_shift(1)
     return _dense(entry, np.diag(_array(scale)), _array(shift))
@@ -214,8 +209,6 @@ def _add_unflatten(entry: ModuleDraft) -> Signal:
 
 
 def _add_nothing(entry: ModuleDraft) -> Signal:
-    if entry.module.training and getattr(entry.module, "p", 0) > 0:
-        raise entry.refusal("dropout in train()", "dropout in eval()", "call net.eval() first")
     return entry.signal
 
 
