@@ -10,9 +10,9 @@ behind the module, which is the input of the next one:
     a container                a method of `_Walk`  `_CONTAINERS`, below
 
 A new module is a row in one of these tables. A row of `FORMS` also serves the import, which takes
-the first row that fits. A module whose state is of another class also goes into the check in `add`,
-and a module without a fixed input shape into `_SHAPELESS`. A node must compute exactly the same as
-its module; for everything else, `add` raises an error that names the module.
+the first row that fits. A module whose state is of another class also goes into the check in `add`.
+A node must compute exactly the same as its module; for everything else, `add` raises an error that
+names the module.
 """
 
 import copy
@@ -40,7 +40,7 @@ from nwavesdk.interop.nir.neuron_nodes import Form, form_of, nodes_of
 from nwavesdk.interop.nir.node import SUBTRACTION, Shape
 from nwavesdk.interop.nir.plain_nodes import NODE_WRITERS
 from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
-from nwavesdk.layers import Dropout, NeuronLayer, Synapse
+from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.layers.past import PastSynapse
 from nwavesdk.net import Feedback, SpikingSequential, fold
@@ -50,9 +50,6 @@ from nwavesdk.net.structure import Joined
 __all__ = ["Exported", "export_net"]
 
 _NORMS = (_BatchNorm, SequenceNorm)
-
-# Modules that take an input of any shape, or that do not determine it themselves.
-_SHAPELESS = (Container, nn.Sequential, nn.Identity, nn.Dropout, Dropout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,18 +161,15 @@ def _input_shape(net: nn.Module, given: Sequence[int] | None) -> Shape:
         sizes = (given,) if isinstance(given, int) else given
         return tuple(whole_number("to_nir", "input_shape", size) for size in sizes)
 
-    # Containers come before the modules in them.
-    for module in net.modules():
-        if isinstance(module, NeuronLayer):
-            return module.features
-        if isinstance(module, SpikingGraph) and module.shape:
-            return module.shape
-        if isinstance(module, Synapse) and module.step_axes == 1:
-            return (module.nb_inputs,)
-        if isinstance(module, nn.Linear):
-            return (module.in_features,)
-        if not isinstance(module, _SHAPELESS):
-            break
+    module: Any = net
+    while isinstance(module, Container | nn.Sequential) and not getattr(module, "shape", ()):
+        module = next(module.children(), None)
+
+    for name in ("features", "shape", "nb_inputs", "in_features"):
+        sizes = getattr(module, name, ())
+        # A convolution over pixels takes images of any size.
+        if sizes and getattr(module, "step_axes", 1) == 1:
+            return sizes if isinstance(sizes, tuple) else (sizes,)
 
     raise ValueError(
         "to_nir: the net does not decide the shape of its input: pass input_shape, as in "
