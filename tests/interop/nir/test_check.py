@@ -128,7 +128,6 @@ def test_the_net_keeps_its_dtype_and_its_mode() -> None:
         ({"x": torch.full((1, 4, 1), torch.nan)}, "x has values that are not finite"),
         ({"x": [[1.0]]}, "check: x takes a tensor, got"),
         ({"net": 5}, "check: net is 5, expected the torch module"),
-        ({"allow": None}, "allow is None, expected a set of 'soft-reset' and 'delayed-reset'"),
     ],
 )
 def test_a_wrong_argument_is_one_line(options: dict[str, object], match: str) -> None:

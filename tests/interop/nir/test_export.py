@@ -231,7 +231,6 @@ def test_what_nir_does_not_have_is_refused_by_name(expected: str) -> None:
             {"allow": {"soft"}},
             "allow must be one of 'soft-reset', 'delayed-reset', got 'soft'",
         ),
-        (lif(), {"allow": {"delayed-reset"}}, "is for imports: remove it"),
         (lif(), {"input_shape": (0,)}, "input_shape must be a whole number of at least 1, got 0"),
         (nn.Identity(), {"dt": DT, "input_shape": (3,)}, "a net with at least one node"),
     ],

@@ -39,7 +39,7 @@ from nwavesdk.interop.nir.modules import Delay, SpikingGraph
 from nwavesdk.interop.nir.neuron_nodes import Form, form_of, nodes_of
 from nwavesdk.interop.nir.node import SUBTRACTION, Shape
 from nwavesdk.interop.nir.plain_nodes import NODE_WRITERS
-from nwavesdk.interop.nir.sources import DELAYED_RESET, SOFT_RESET, check_allow
+from nwavesdk.interop.nir.sources import ALLOWED, SOFT_RESET
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.layers.past import PastSynapse
@@ -93,9 +93,7 @@ def export_net(
     if not isinstance(net, nn.Module):
         raise TypeError(f"to_nir takes a torch module, got {shown(net)}.")
     choice("to_nir", "discretization", discretization, DISCRETIZATIONS)
-    allowed = check_allow(allow)
-    if DELAYED_RESET in allowed:
-        raise ValueError(f"to_nir: allow={DELAYED_RESET!r} is for imports: remove it.")
+    allowed = frozenset(choice("to_nir", "allow", name, ALLOWED) for name in allow)
     dt = _common_dt(net, dt)
 
     # Norms are folded in float64, so that the weights are not rounded.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from nwavesdk.internal.checks import positive_number, shown, whole_number
+from nwavesdk.internal.checks import choice, positive_number, shown, whole_number
 from nwavesdk.internal.files import shown_path
 from nwavesdk.internal.imports import require
 from nwavesdk.interop.nir.draft import numbered_name
@@ -31,7 +31,7 @@ from nwavesdk.interop.nir.graph import (
 from nwavesdk.interop.nir.modules import SpikingGraph, module_of
 from nwavesdk.interop.nir.neuron_nodes import layer_of
 from nwavesdk.interop.nir.node import SPIKING, STATEFUL, as_text
-from nwavesdk.interop.nir.sources import apply_source, check_allow
+from nwavesdk.interop.nir.sources import ALLOWED, apply_source
 from nwavesdk.layers.constants import without_step_warnings
 from nwavesdk.net import SpikingSequential
 
@@ -77,7 +77,7 @@ def prepare_graph(
     """
     nir = require("nir", "interop")
     dt = positive_number("NIR", "dt", dt, "s")
-    allowed = check_allow(allow)
+    allowed = frozenset(choice("NIR", "allow", name, ALLOWED) for name in allow)
     sizes = [whole_number("NIR", "input_shape", size) for size in input_shape or ()]
     name = os.fspath(graph) if isinstance(graph, str | os.PathLike) else None
     if name is not None:

@@ -5,16 +5,16 @@ library. `docs/nir.md` lists them, with the versions that tests compare step by 
 a test with the version, and the row in that table.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from nwavesdk.internal.checks import choice, shown
+from nwavesdk.internal.checks import choice
 from nwavesdk.interop.nir.graph import DISCRETIZATIONS, NirGraph
 from nwavesdk.interop.nir.node import SUBTRACTION, Array, NirNode, node_error
 
-__all__ = ["ALLOWED", "SOURCES", "SourceLibrary", "apply_source", "check_allow"]
+__all__ = ["ALLOWED", "SOURCES", "SourceLibrary", "apply_source"]
 
 SOFT_RESET, DELAYED_RESET = "soft-reset", "delayed-reset"
 ALLOWED = (SOFT_RESET, DELAYED_RESET)
@@ -53,24 +53,6 @@ class SourceLibrary:
     first_feature: int = 0
     resets: str = "value"
     spikes_at_threshold: bool = False
-
-
-def check_allow(allow: Collection[str]) -> frozenset[str]:
-    """The argument `allow` as a set.
-
-    Raises:
-        TypeError: If it is not a collection.
-        ValueError: If it names something unknown.
-    """
-    if not isinstance(allow, Collection):
-        raise TypeError(
-            f"NIR: allow is {shown(allow)}, expected a set of {' and '.join(map(repr, ALLOWED))}."
-        )
-
-    names = [allow] if isinstance(allow, str) else list(allow)
-    for name in names:
-        choice("NIR", "allow", name, ALLOWED)
-    return frozenset(names)
 
 
 def apply_source(graph: NirGraph, source: str | None, allow: frozenset[str]) -> None:
