@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import one_line
-from nwavesdk.internal.tensors import require_floating
 from nwavesdk.interop.nir.node import AXES, Array, NirNode, Shape
 from nwavesdk.layers import LIFSynapse
 from nwavesdk.net.calls import Outputs
@@ -43,7 +41,6 @@ class Scale(nn.Module):
 
     def __init__(self, scale: Tensor) -> None:
         super().__init__()
-        require_floating("Scale", scale)
         self.scale = nn.Parameter(scale.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
@@ -60,13 +57,13 @@ class Delay(Memory):
     The state is the last inputs, as many as the longest delay has steps.
 
     Args:
-        steps: Delays [steps], int64, of the shape of a step.
+        steps: Delays [steps], int64 from 0 on, of the shape of a step.
 
     Shape:
         `x` [B, T, *steps.shape] is a sequence, [B, *steps.shape] one step -> the same.
 
     Raises:
-        ValueError: If a delay is below 0, or the input has another shape.
+        ValueError: If the input has another shape.
         RuntimeError: If `prepare_net` is missing, or the batch size changed without it.
 
     Example:
@@ -81,15 +78,11 @@ class Delay(Memory):
 
     def __init__(self, steps: Tensor) -> None:
         super().__init__()
-        steps = steps.detach().clone().long()
-        shortest, longest = (int(steps.min()), int(steps.max())) if steps.numel() else (0, 0)
-        whole_number("Delay", "steps", shortest, least=0)
-        self.register_buffer("steps", steps)
-        self.longest = longest
+        self.register_buffer("steps", steps.detach().clone().long())
+        self.longest = int(steps.max()) if steps.numel() else 0
 
     def forward(self, x: Tensor) -> Tensor:
         """The inputs of earlier steps; see the class."""
-        require_floating("Delay", x)
         axes = self.steps.ndim
         is_sequence = x.ndim == axes + 2
         if not (is_sequence or x.ndim == axes + 1) or x.shape[x.ndim - axes :] != self.steps.shape:
