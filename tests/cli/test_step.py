@@ -131,7 +131,7 @@ def test_a_step_that_differs_is_not_written(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     check = StepCheck(steps=100, different=90, first=3, spikes=5, silent=(), error=0.0)
-    monkeypatch.setattr("nwavesdk.interop.step.compare_steps", lambda *_: check)
+    monkeypatch.setattr("nwavesdk.interop.step.compare_steps", lambda *_, **__: check)
     monkeypatch.setattr("nwavesdk.interop.step_files.torch_bytes", lambda *_: b"")
     monkeypatch.setattr("nwavesdk.interop.step_files.read_torch", lambda _: (None, {}))
     result = nwave("export", run, "--torch", tmp_path / "net.pt2")

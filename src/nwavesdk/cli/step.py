@@ -50,7 +50,8 @@ def export_step(
         content = files.onnx_bytes(step, about, static=static, opset=opset)
         read = files.read_onnx
     function, about = read(content)
-    check = nwavesdk.interop.step.compare_steps(model, step, function)
+    batch = 1 if static else 4
+    check = nwavesdk.interop.step.compare_steps(model, step, function, batch=batch)
 
     sizes = ", ".join(map(str, step.input_shape))
     lines = [

@@ -294,8 +294,8 @@ def compare_steps(
 def step_samples(net: Container, step: StepNet, steps: int = 100) -> dict[str, Tensor]:
     """Inputs and outputs of the steps of a net, which runs on its own solvers.
 
-    The input is random, one recording of values; see `_random_input`. Each step is an example
-    without the others: its states before and after are in it.
+    The input is random, one recording; see `_random_input`. Each step is an example without the
+    others: its states before and after are in it.
 
     Args:
         net: The net.
@@ -316,8 +316,7 @@ def step_samples(net: Container, step: StepNet, steps: int = 100) -> dict[str, T
         True
     """
     net = copy.deepcopy(net).eval()
-    # Every second recording has only zeros and ones.
-    x = _random_input(steps, (2, *step.input_shape))[:, 1:]
+    x = _random_input(steps, (1, *step.input_shape))
     names = [state.name for state in step.states]
     names += [*step.outputs, *(f"{name}.next" for name in names)]
     with prepared(net):
@@ -341,12 +340,12 @@ def _true_steps(
 def _random_input(steps: int, shape: tuple[int, ...]) -> Tensor:
     """Input [steps, B, *features] that makes most nets fire: constant for some steps, and growing.
 
-    Values are normal, and zeros and ones in every second recording.
+    The values of these steps are in turn zeros and ones, and normal.
     """
     draw = torch.Generator().manual_seed(0)
 
     x = torch.randn(-(-steps // STEPS_HELD), *shape, generator=draw)
-    x[:, ::2] = (x[:, ::2] > 0.5).float()
+    x[::2] = (x[::2] > 0.5).float()
     growth = torch.linspace(1, MAX_GROWTH, steps).reshape(-1, *[1] * len(shape))
     return x.repeat_interleave(STEPS_HELD, 0)[:steps] * growth
 

@@ -205,21 +205,7 @@ def read_onnx(content: bytes) -> tuple[StepFunction, dict[str, Any]]:
         tensors = [torch.from_numpy(result) for result in results]
         return tensors[:n_outputs], tensors[n_outputs:]
 
-    def run_each(x: Tensor, states: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """Run a graph for one recording on each recording of a batch."""
-        has_batch = [state["has_batch"] for state in about["states"]]
-        results = []
-        for i in range(len(x)):
-            before = [s[i : i + 1] if b else s for s, b in zip(states, has_batch, strict=True)]
-            outputs, after = run(x[i : i + 1], before)
-            results.append([*outputs, *after])
-
-        is_joined = [*[True] * n_outputs, *has_batch]
-        columns = zip(zip(*results, strict=True), is_joined, strict=True)
-        tensors = [torch.cat(column) if joined else column[0] for column, joined in columns]
-        return tensors[:n_outputs], tensors[n_outputs:]
-
-    return (run_each if about.get("batch") == 1 else run), about
+    return run, about
 
 
 def sample_bytes(net: Container, step: StepNet) -> bytes:
