@@ -8,7 +8,7 @@ import pytest
 
 from deploy.nets import chip_net
 from nwavesdk.chip import Profile, load_profile
-from nwavesdk.deploy import place_layers, placement
+from nwavesdk.deploy import place_layers
 from nwavesdk.layers import H1v2Layer, H1v2Synapse, LIFLayer, LIFSynapse, SpikingSequential
 
 
@@ -185,10 +185,15 @@ def test_as_few_layers_are_split_as_possible():
     assert fits > 40
 
 
-def test_a_search_that_would_not_end_is_given_up(monkeypatch):
-    monkeypatch.setattr(placement, "MAX_TRIES", 5)
-    net = chip_net("h1v1", sizes=(7, 9, 11, 13, 15, 17), n_inputs=5, frontend=False)
-    with pytest.raises(
-        ValueError, match="no placement of 6 layers on 4 cores was found in 5 tries"
-    ):
-        place_layers(net)
+def test_a_chip_of_many_cores_has_the_same_placement_each_time():
+    rng = random.Random(0)
+    sizes = [rng.randint(1, 500) for _ in range(8)]
+    net = chip_net("h1v1", sizes=sizes, n_inputs=5, frontend=False)
+    profile = load_profile("h1v1")
+    changed = {"cores": (256.0,) * 16, "fan_in": 4096.0}
+    entries = {name: replace(profile.entries[name], value=v) for name, v in changed.items()}
+    large = Profile("large", {**profile.entries, **entries})
+    placement = place_layers(net, large)
+    pieces = assert_valid(placement, net)
+    assert sum(count > 1 for count in pieces.values()) == sum(size > 256 for size in sizes) > 2
+    assert place_layers(net, large) == placement
