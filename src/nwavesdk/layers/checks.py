@@ -28,6 +28,7 @@ __all__ = [
     "neuron_shape",
     "per_neuron_tensor",
     "profile_of_chip",
+    "stale_text",
 ]
 
 # Size of weights above which the free memory of the machine is checked [bytes].
@@ -208,8 +209,13 @@ def check_unchanged(owner: str, weight: Tensor, source: Tensor) -> None:
     # Values are compared, because fused optimizers and writes to weight.data do not change the
     # version counter.
     if not torch.equal(weight, source):
-        raise RuntimeError(
-            f"{owner}: the weights have changed since prepare_net (an optimizer step, a loaded "
-            "checkpoint) and the effective weights are stale: call prepare_net(model), or "
-            "prepare_net(model, keep_state=True) to continue from the current state."
-        )
+        raise RuntimeError(stale_text(owner))
+
+
+def stale_text(owner: str) -> str:
+    """The error of a weight that has changed since `prepare_net`."""
+    return (
+        f"{owner}: the weights have changed since prepare_net (an optimizer step, a loaded "
+        "checkpoint) and the effective weights are stale: call prepare_net(model), or "
+        "prepare_net(model, keep_state=True) to continue from the current state."
+    )
