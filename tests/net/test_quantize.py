@@ -287,7 +287,7 @@ REJECTED = {
     ),
     "a module twice": (
         lambda: (lambda layer: chain(LIFSynapse(4, 4), layer, LIFSynapse(4, 4), layer))(lif(4)),
-        "LIFLayer '1' is used at two places",
+        "LIFLayer '3' is used at two places",
     ),
     "a pruned weight": (
         lambda: chain(prune.random_unstructured(LIFSynapse(4, 4), "weight", 0.5), lif(4)),

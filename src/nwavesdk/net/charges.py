@@ -18,7 +18,7 @@ from nwavesdk.layers import Dropout, NeuronLayer
 from nwavesdk.net.edges import Edge, find_edges
 from nwavesdk.net.rounded_input import RoundedInput, largest_integer
 from nwavesdk.net.sequential import SpikingSequential
-from nwavesdk.net.structure import Joined
+from nwavesdk.net.structure import Joined, follow
 from nwavesdk.net.wiring import module_title
 
 __all__ = ["Term", "find_sums"]
@@ -60,7 +60,8 @@ def find_sums(net: SpikingSequential) -> tuple[list[tuple[Term, ...]], list[nn.M
     """
     walk = _Walk(net)
     # `RoundedInput` gives these values their unit.
-    walk.close(walk.follow(net, (Term(),)))
+    given: _Signal = (Term(),)
+    walk.close(follow(net, "", given, walk.leaf, walk.join))
 
     edges = [term.edge for terms in walk.sums for term in terms]
     for edge in walk.edges.values():
@@ -77,22 +78,17 @@ class _Walk:
 
     def __init__(self, net: SpikingSequential) -> None:
         self.edges = {(edge.module, edge.key): edge for edge in find_edges(net).edges}
-        self.titles = {module: module_title(name, module) for name, module in net.named_modules()}
         self.visited: set[nn.Module] = set()
         self.sums: list[tuple[Term, ...]] = []
         self.unknown: list[nn.Module] = []
 
-    def follow(self, module: nn.Module, given: _Signal) -> _Signal:
-        """The output of a module for an input."""
-        title = self.titles[module]
-        if module in self.visited:
+    def leaf(self, module: nn.Module, name: str, given: _Signal) -> _Signal:
+        """The output of a module that is not a container."""
+        title = module_title(name, module)
+        if module in self.visited:  # also if its container runs twice
             raise ValueError(f"{title} is used at two places: make a module for each.")
         self.visited.add(module)
 
-        if isinstance(module, SpikingSequential):
-            for child in filter(None, module._modules.values()):  # also a module that runs twice
-                given = self.follow(child, given)
-            return given
         if isinstance(module, _IDENTITIES):
             return given
         if given is None:
@@ -100,11 +96,6 @@ class _Walk:
                 f"{title} gets the membranes of a read-out, which are on no grid: end the net in "
                 "the read-out, or use neurons that spike."
             )
-
-        if isinstance(module, Joined):
-            children = module._modules.values()
-            outputs = [given if m is None else self.follow(m, given) for m in children]
-            return self._join(title, outputs, module.join)
         if isinstance(module, NeuronLayer):
             return self._fire(module, given)
         return self._pass_on(module, title, given)
@@ -114,15 +105,16 @@ class _Walk:
         if signal is not None and _is_charge(signal):
             self.sums.append(signal)
 
-    def _join(self, title: str, outputs: list[_Signal], join: str) -> tuple[Term, ...]:
+    def join(self, module: Joined, name: str, outputs: list[_Signal]) -> _Signal:
         """Several outputs, added or side by side."""
         signals = [signal for signal in outputs if signal is not None]
-        if len(signals) < len(outputs) or (join != "add" and any(map(_is_charge, signals))):
+        is_sum = module.join == "add"
+        if len(signals) < len(outputs) or (not is_sum and any(map(_is_charge, signals))):
             raise ValueError(
-                f"{title} joins charges or membranes, expected spikes: end each branch in neurons "
-                "that spike."
+                f"{module_title(name, module)} joins charges or membranes, expected spikes: end "
+                "each branch in neurons that spike."
             )
-        if join == "add":
+        if is_sum:
             return reduce(add, signals)
 
         values = [_total(signal) for signal in signals]

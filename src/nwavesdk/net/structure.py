@@ -1,11 +1,11 @@
 """Containers that are not a plain sequence: `Residual`, `Branches`, `Repeat` and `Feedback`.
 
-A new container that is not a `Joined` also needs a case in `_follow` of `net/wiring.py`, which
-finds the layers that its synapses connect, and a method in `_CONTAINERS` of
-`interop/nir/export.py`.
+`follow` is the walk through containers of all tools that trace signals. A new container that is not
+a `Joined` needs a case there, and a method in `_CONTAINERS` of `interop/nir/export.py`.
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,9 @@ from nwavesdk.net.calls import Outputs
 from nwavesdk.net.container import Container, Pass, run_module
 from nwavesdk.net.sequential import SpikingSequential
 
-__all__ = ["Branches", "Feedback", "Joined", "Memory", "Repeat", "Residual", "run_steps"]
+__all__ = ["Branches", "Feedback", "Joined", "Memory", "Repeat", "Residual", "follow", "run_steps"]
+
+Signal = TypeVar("Signal")
 
 
 class Joined(Container):
@@ -292,3 +294,40 @@ def run_steps(
     if all(s is m for s, m in outputs):
         return spk, spk
     return spk, torch.stack([m for _, m in outputs], 1)
+
+
+def follow(
+    module: nn.Module,
+    name: str,
+    given: Signal,
+    leaf: Callable[[nn.Module, str, Signal], Signal],
+    join: Callable[[Joined, str, list[Signal]], Signal],
+) -> Signal:
+    """Follow a signal through a module, in the order of execution.
+
+    Args:
+        module: The module.
+        name: Its name.
+        given: What a tool knows about its input.
+        leaf: From a module that is neither a `SpikingSequential` nor a `Joined`, its name and its
+            input to its output.
+        join: From a `Joined`, its name and the outputs of its branches to its output.
+
+    Returns:
+        What the tool knows about the output.
+    """
+    prefix = f"{name}." if name else ""
+    children = {prefix + key: child for key, child in module._modules.items()}
+    if isinstance(module, SpikingSequential):
+        for key, child in children.items():
+            if child is not None:
+                given = follow(child, key, given, leaf, join)
+        return given
+
+    if isinstance(module, Joined):
+        outputs = [
+            given if child is None else follow(child, key, given, leaf, join)
+            for key, child in children.items()
+        ]
+        return join(module, name, outputs)
+    return leaf(module, name, given)

@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial, reduce
+from functools import reduce
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from nwavesdk.net.calls import replaced
 from nwavesdk.net.container import Container
 from nwavesdk.net.preparation import prepare_net
 from nwavesdk.net.sequential import SpikingSequential
-from nwavesdk.net.structure import Feedback, Joined
+from nwavesdk.net.structure import Feedback, Joined, follow
 
 __all__ = [
     "Wiring",
@@ -29,6 +29,9 @@ __all__ = [
     "wiring_by_run",
     "wiring_by_structure",
 ]
+
+# Containers whose modules are followed with them.
+_FOLLOWED = (SpikingSequential, Joined, Feedback)
 
 
 @dataclass(eq=False)
@@ -94,10 +97,12 @@ class _Signal(NamedTuple):
 def wiring_by_structure(model: nn.Module) -> Wiring:
     """The wiring within each container of `nwavesdk.net`, also inside of modules of the user."""
     wiring = Wiring()
-    followed: set[nn.Module] = set()
-    for name, net in model.named_modules():
-        if isinstance(net, Container) and net not in followed:
-            _follow(net, name, _Signal(), wiring, followed)
+    modules = dict(model.named_modules())
+    for name, net in modules.items():
+        parent = modules.get(name.rpartition(".")[0]) if name else None
+        # The containers in a container are followed with it.
+        if isinstance(net, Container) and not isinstance(parent, _FOLLOWED):
+            _follow(net, name, _Signal(), wiring)
 
     # If the model is not a container, the order of the containers in it is unknown.
     if not isinstance(model, Container):
@@ -105,40 +110,27 @@ def wiring_by_structure(model: nn.Module) -> Wiring:
     return wiring
 
 
-def _follow(
-    module: nn.Module, name: str, given: _Signal, wiring: Wiring, followed: set[nn.Module]
-) -> _Signal:
+def _follow(module: nn.Module, name: str, given: _Signal, wiring: Wiring) -> _Signal:
     """Add the wiring of a module with the input `given`, and return its output."""
-    follow = partial(_follow, wiring=wiring, followed=followed)
-    prefix = f"{name}." if name else ""
-    followed.add(module)
 
-    if isinstance(module, NeuronLayer) or is_synapse(module):
-        return _follow_weight(module, name, given, wiring)
+    def leaf(module: nn.Module, name: str, given: _Signal) -> _Signal:
+        if isinstance(module, NeuronLayer) or is_synapse(module):
+            return _follow_weight(module, name, given, wiring)
 
-    if isinstance(module, SpikingSequential):
-        for key, child in module._modules.items():
-            if child is None:
-                continue
-            given = follow(child, prefix + key, given)
-        return given
+        if isinstance(module, Feedback):
+            prefix = f"{name}." if name else ""
+            output = _follow(module.body, f"{prefix}body", given, wiring)
+            if module.feedback is not None:
+                output = _follow(module.feedback, f"{prefix}feedback", output, wiring)
 
-    if isinstance(module, Joined):
-        children = module._modules.items()
-        outputs = [given if m is None else follow(m, prefix + key, given) for key, m in children]
-        return reduce(_Signal.joined, outputs)
+            # The body again, with the output of the feedback added to its input.
+            return _follow(module.body, f"{prefix}body", given.joined(output), wiring)
 
-    if isinstance(module, Feedback):
-        output = follow(module.body, f"{prefix}body", given)
-        if module.feedback is not None:
-            output = follow(module.feedback, f"{prefix}feedback", output)
+        # In a module of the user with weights inside, the wiring is unknown.
+        has_weights = any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules())
+        return _Signal() if has_weights else given
 
-        # The body again, with the output of the feedback added to its input.
-        return follow(module.body, f"{prefix}body", given.joined(output))
-
-    # In a module of the user with weights inside, the wiring is unknown.
-    has_weights = any(isinstance(m, NeuronLayer) or is_synapse(m) for m in module.modules())
-    return _Signal() if has_weights else given
+    return follow(module, name, given, leaf, lambda *args: reduce(_Signal.joined, args[-1]))
 
 
 def _follow_weight(module: nn.Module, name: str, given: _Signal, wiring: Wiring) -> _Signal:

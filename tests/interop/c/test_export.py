@@ -215,7 +215,7 @@ _COMPASSO = LIFSynapse(3, 4), LIFLayer(4, 10e-3, solver="compasso")
     ("modules", "message"),
     [
         ([*_LIF, nn.ReLU()], "ReLU '3' has no form in C: pass quantize"),
-        ([*_LIF, *_SQUARE, *_SQUARE], "LIFSynapse '3' is used at two places: make"),
+        ([*_LIF, *_SQUARE, *_SQUARE], "LIFSynapse '5' is used at two places: make"),
         ([*_COMPASSO], "LIFLayer '2' runs on comPaSSo, which rounds elsewhere"),
         ([nn.Identity()], "the net ends in values that are not one layer's"),
         ([*_LIF, TimeBatchNorm(4)], "TimeBatchNorm '3' has values of its own"),

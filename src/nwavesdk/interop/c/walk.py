@@ -28,7 +28,7 @@ from nwavesdk.layers import DelayedSynapse, NeuronLayer, TemporalConv
 from nwavesdk.layers.synapse import DenseSynapse
 from nwavesdk.net import RoundedInput, SpikingSequential
 from nwavesdk.net.charges import find_sums
-from nwavesdk.net.structure import Joined
+from nwavesdk.net.structure import Joined, follow
 from nwavesdk.net.wiring import module_title
 
 __all__ = ["integer_net"]
@@ -85,7 +85,8 @@ class _Walk:
         self.frame_order[layout] = _channels_last(layout.shape)
 
     def run(self) -> IntegerNet:
-        signal = self.follow(self.net, "", (self.frame_order.reshape(self.shape),))
+        frame: _Signal = (self.frame_order.reshape(self.shape),)
+        signal = follow(self.net, "", frame, self.leaf, _joined)
         if isinstance(signal, Layer):
             signal = self.add_layer("", None, signal)
 
@@ -104,24 +105,11 @@ class _Walk:
 
     # Modules
 
-    def follow(self, module: nn.Module, name: str, signal: _Signal) -> _Signal:
-        """The output of a module."""
+    def leaf(self, module: nn.Module, name: str, signal: _Signal) -> _Signal:
+        """The output of a module that is not a container."""
         title = module_title(name, module)
-        prefix = f"{name}." if name else ""
-        if isinstance(module, SpikingSequential):
-            for key, child in module._modules.items():
-                if child is not None:
-                    signal = self.follow(child, prefix + key, signal)
-            return signal
-
         if isinstance(module, RoundedInput):
             return signal  # a frame in C is rounded already
-        if isinstance(module, Joined):
-            outputs = [
-                signal if child is None else self.follow(child, prefix + key, signal)
-                for key, child in module._modules.items()
-            ]
-            return _joined(title, module.join, outputs)
         if isinstance(module, NeuronLayer):
             return self.follow_neurons(module, name, signal)
 
@@ -293,14 +281,15 @@ class _Walk:
         )
 
 
-def _joined(title: str, join: str, outputs: list[_Signal]) -> _Signal:
+def _joined(module: Joined, name: str, outputs: list[_Signal]) -> _Signal:
     """The output of a container that adds or concatenates."""
+    title, is_sum = module_title(name, module), module.join == "add"
     parts = [output for output in outputs if isinstance(output, tuple)]
     charges = [output for output in outputs if isinstance(output, Layer)]
-    if join == "add" and not charges:
+    if is_sum and not charges:
         return tuple(part for output in parts for part in output)
 
-    if join == "add" and not parts:
+    if is_sum and not parts:
         first = charges[0]
         if any(not np.array_equal(first.order, charge.order) for charge in charges):
             raise _refusal(title, "adds charges of different layouts", "use equal synapses")
