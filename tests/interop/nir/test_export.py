@@ -71,6 +71,14 @@ def test_a_cycle_that_readers_would_cut_elsewhere_gets_a_delay_of_one_step() -> 
     assert len(delays) == 5
 
 
+def test_a_signal_that_comes_back_past_all_layers_gets_a_delay() -> None:
+    body = Residual(LIFSynapse(3, 3), lif())
+    net = SpikingSequential(LIFSynapse(3, 3), Feedback(body), lif())
+    graph = to_nir(net, discretization="exact")
+    assert "step_delay" in graph.nodes
+    assert check(graph, dt=DT, discretization="exact", net=net).is_equal
+
+
 def test_time_constants_are_those_of_the_discretization() -> None:
     layer = LIFLayer(2, [10e-3, 20e-3], dt=2e-3, **ZERO)
     decay = np.exp([-0.2, -0.1])
@@ -180,7 +188,7 @@ REFUSED = {
     "neurons with and without a leak": lambda: LIFLayer(2, [1e-2, 1e30], **ZERO),
     "branches whose channels are concatenated": lambda: Branches(nn.Conv1d(3, 3, 1), nn.Identity()),
     "outputs of shapes [4] and [3]": lambda: Residual(LIFSynapse(3, 4)),
-    "a feedback of shape [4]": lambda: Feedback(LIFSynapse(3, 4), lif(4)),
+    "outputs of shapes [3] and [4]": lambda: Feedback(LIFSynapse(3, 4), lif(4)),
     "the layer that is also module '0'": lambda: SpikingSequential(*[lif(3)] * 2),
 }
 

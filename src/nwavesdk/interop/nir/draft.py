@@ -53,10 +53,10 @@ def numbered_name(base: str, taken: Collection[str]) -> str:
 class GraphDraft:
     """Nodes and edges, in the order of their evaluation.
 
-    A cycle begins with a signal of the step before, from `begin_cycle`. Its source is added later
-    and connected by `end_cycle`. A NIR file does not mark which edge of a cycle passes on the value
-    of the step before: a reader takes the edge that closes the cycle in its search. If this is not
-    the edge from the source, `finish` adds a Delay of one step.
+    A cycle begins with a Delay of one step, from `begin_cycle`. Its source is added later, and then
+    connected to the Delay. A NIR file does not mark which edge of a cycle passes on the value of
+    the step before: a reader takes the edge that closes the cycle in its search. If this is the
+    edge from the source, `finish` leaves out the Delay.
 
     Args:
         shape: Shape of a step of the input.
@@ -76,77 +76,57 @@ class GraphDraft:
         self.nodes: dict[str, NirNode] = {}
         self.notes: list[str] = []
         self._edges: list[NodePair] = []
-        # A signal of the step before has a marker in `Signal.names`, in place of the nodes that are
-        # not known yet. Here are the sources by marker, and the markers whose edges must pass on
-        # the value of the step before, because no Delay does.
-        self._cycles: dict[str, Signal] = {}
-        self._late_markers: set[str] = set()
+        # For each Delay of a cycle, by name, whether another Delay after it includes its step.
+        self._cycles: dict[str, bool] = {}
 
     def connect(self, signal: Signal, target: str) -> None:
         """Add edges from a signal to a node."""
         self._edges += [(source, target) for source in signal.names]
 
-    # Cycles
-
-    def begin_cycle(self, shape: Shape) -> Signal:
-        """A signal of the step before; its source is set by `end_cycle`."""
-        marker = f"<step {len(self._cycles)}>"
-        self._cycles[marker] = Signal((), shape)
-        return Signal((marker,), shape)
-
-    def end_cycle(self, entry: "ModuleDraft", source: Signal, *, has_delay: bool = False) -> None:
-        """Set the source of a signal of the step before.
+    def begin_cycle(self, shape: Shape, *, has_delay: bool = False) -> Signal:
+        """A signal of the step before, from a Delay whose source is connected later.
 
         Args:
-            entry: The container, with the signal as `begin_cycle` returned it.
-            source: The source.
-            has_delay: Whether the signal leads to a Delay, which includes the step.
-
-        Raises:
-            ValueError: If the shapes differ, or the cycle has no node.
+            shape: Shape of the signal.
+            has_delay: Whether the signal leads to another Delay, which includes the step.
         """
-        previous = entry.signal
-        if source.shape != previous.shape or not self._cycles.keys().isdisjoint(source.names):
-            raise entry.refusal(
-                f"a feedback of shape {list(source.shape)}",
-                f"{list(previous.shape)}, the shape of the input, through at least one layer",
-                "change the body or the feedback",
-            )
-
-        (marker,) = previous.names
-        self._cycles[marker] = source
-        if not has_delay:
-            self._late_markers.add(marker)
+        previous = ModuleDraft(self, "step", None, Signal((), shape)).after("", 1).signal
+        self._cycles |= dict.fromkeys(previous.names, has_delay)
+        return previous
 
     # The graph
 
     def finish(self, output: Signal, metadata: Mapping[str, Any]) -> Any:
         """The `nir.NIRGraph` whose output is a signal."""
-        # Read the graph as other readers do. No further nodes are needed if the reader delays the
-        # same edges. If a cycle needs a Delay, the reader raises an error.
-        graph, late_edges = self._written(output, metadata)
+        # Read the graph as other readers do. The Delays of cycles are not needed if the reader
+        # delays the same edges. If a cycle needs one, the reader raises an error.
         with suppress(ValueError):
+            graph, late_edges = self._written(output, metadata, self._cycles)
             if late_edges <= order_graph(flat_graph(graph, self.dt, self.discretization)).delayed:
                 return graph
 
-        for marker in sorted(self._late_markers):
-            entry = ModuleDraft(self, "step", None, self._cycles[marker]).after("", 1)
-            self._cycles[marker] = entry.signal
-        self._late_markers.clear()
-        return self._written(output, metadata)[0]
+        included = {name for name, has_delay in self._cycles.items() if has_delay}
+        return self._written(output, metadata, included)[0]
 
-    def _written(self, output: Signal, metadata: Mapping[str, Any]) -> tuple[Any, set[NodePair]]:
-        """The graph, and the edges that must pass on the value of the step before."""
+    def _written(
+        self, output: Signal, metadata: Mapping[str, Any], left_out: Collection[str]
+    ) -> tuple[Any, set[NodePair]]:
+        """The graph without some Delays of cycles, and the edges that must replace them."""
         nir = require("nir", "interop")
+        # The Delays of cycles are the last nodes, and the edges into them come last.
+        names = [n for n in sorted(self.nodes, key=self._cycles.__contains__) if n not in left_out]
         nodes = {INPUT: nir.Input({"input": np.array(self.input_shape)})}
-        nodes |= {name: _as_nir(node, nir) for name, node in self.nodes.items()}
+        nodes |= {name: _as_nir(self.nodes[name], nir) for name in names}
         nodes[OUTPUT] = nir.Output({"output": np.array(output.shape)})
+        ordered = sorted(self._edges, key=lambda edge: edge[1] if edge[1] in self._cycles else "")
+        pairs = [edge for edge in ordered if edge[1] not in left_out]
 
         edges: dict[NodePair, bool] = {}
-        for source, target in [*self._edges, *((name, OUTPUT) for name in output.names)]:
-            is_late = source in self._late_markers
-            # The nodes of a marker, or the source itself.
-            for name in self._cycles.get(source, Signal((source,), ())).names:
+        for source, target in [*pairs, *((name, OUTPUT) for name in output.names)]:
+            is_late = source in left_out and not self._cycles[source]
+            # The sources of a Delay that is left out, or the source itself.
+            origins = [a for a, b in self._edges if b == source] if source in left_out else [source]
+            for name in origins:
                 if (name, target) not in edges:
                     edges[name, target] = is_late
                     continue

@@ -320,20 +320,20 @@ class _Walk:
         fed_back = out
         if net.feedback is not None:
             fed_back = self.add(entry.inside("feedback", net.feedback, out))
-        draft.end_cycle(replace(entry, signal=previous), fed_back)
+        entry.total([previous, fed_back])  # an error if their shapes differ
+        draft.connect(fed_back, previous.names[0])
         return out
 
     def _graph(self, entry: ModuleDraft) -> Signal:
         """An imported graph, module by module in its order.
 
         A delayed edge comes from a module that may be added later: its target gets a signal of the
-        step before from `begin_cycle`, and `end_cycle` connects this signal at the end.
+        step before from `begin_cycle`, whose source is connected at the end.
         """
         net, draft = entry.module, entry.draft
         signals = {"input": entry.signal}
-        # Signals of the step before, the names of their sources, and whether they lead to a Delay
-        # that gets its step back.
-        cycles: list[tuple[Signal, str, bool]] = []
+        # Signals of the step before, and the names of their sources.
+        cycles: list[tuple[Signal, str]] = []
         for name in (*net.order, "output"):
             module = net._modules.get(name)
             delayed = [source for source in net.sources[name] if (source, name) in net.delayed]
@@ -344,8 +344,8 @@ class _Walk:
             parts = []
             for source in net.sources[name]:
                 if source in delayed:
-                    parts.append(draft.begin_cycle(net.shapes[source]))
-                    cycles.append((parts[-1], source, gets_step))
+                    parts.append(draft.begin_cycle(net.shapes[source], has_delay=gets_step))
+                    cycles.append((parts[-1], source))
                 else:
                     parts.append(signals[source])
 
@@ -356,8 +356,8 @@ class _Walk:
             else:
                 signals[name] = inside.signal if module is None else self.add(inside)
 
-        for previous, source, has_delay in cycles:
-            draft.end_cycle(replace(entry, signal=previous), signals[source], has_delay=has_delay)
+        for previous, source in cycles:
+            draft.connect(signals[source], previous.names[0])
         return signals["output"]
 
 
