@@ -18,7 +18,7 @@ NO_EXAMPLE = {
     "train.Detector": "needs a finished run, which takes a training",
     "train.ScoreStream": "needs a finished run, which takes a training",
     "deploy.ChipRun": "needs a finished run, which takes a training",
-    "interop.neurobench_eval.compare_counts": "needs the data and the task of a run",
+    "interop.neurobench_eval.measure_net": "needs the data and the task of a run",
 }
 
 

@@ -121,7 +121,7 @@ def eval_run(
         bool,
         typer.Option(
             "--neurobench",
-            help="Also measure with the harness of NeuroBench, next to our own counts.",
+            help="Also measure with the harness of NeuroBench.",
         ),
     ] = False,
     weight_bits: Annotated[
@@ -178,24 +178,13 @@ def _rounding_lines(compared: dict[str, Any]) -> list[str]:
 
 def _neurobench(run: Any) -> tuple[dict[str, Any], list[str]]:
     """The measures of NeuroBench's harness on the test set of a run, as JSON and as lines."""
-    from nwavesdk.interop.neurobench_eval import compare_counts
+    from nwavesdk.interop.neurobench_eval import measure_net
 
     trained = run.trained()
-    comparison = compare_counts(trained.net, run.test_set, trained.task)
-
-    rows = [(f"NeuroBench, {comparison.recordings} recordings", "harness", "ours", "")]
-    numbers = {}
-    for row in comparison.rows:
-        numbers[row.name] = {"harness": row.harness, "ours": row.ours, "differ": row.differs}
-        note = f"differ {row.note}" if row.differs else "equal"
-        rows.append((row.name, f"{row.harness:,.10g}", f"{row.ours:,.10g}", note))
-
-    content = {
-        "recordings": comparison.recordings,
-        "not_counted": comparison.not_counted,
-        "numbers": numbers,
-    }
-    return content, aligned(rows)
+    measured = measure_net(trained.net, run.test_set, trained.task)
+    rows = [(f"NeuroBench, {measured.recordings} recordings", "")]
+    rows += [(name, f"{number:,.10g}") for name, number in measured.numbers.items()]
+    return vars(measured), aligned(rows)
 
 
 @app.command("slopes")

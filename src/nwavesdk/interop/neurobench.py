@@ -1,4 +1,4 @@
-"""NeuroBench: nets of this library in its harness, and its numbers next to our own counts.
+"""NeuroBench: nets of this library in its harness.
 
 The hooks of NeuroBench 2.3 see `nn.Linear`, `nn.Conv*`, cells of torch, and neurons of snnTorch. To
 them, all synapses and neurons of this library would count as 0. `NWaveModel` shows the harness
