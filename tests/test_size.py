@@ -19,24 +19,24 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4460,
+    "train presets": 4461,
     "analysis": 2528,
-    "cli": 1202,
+    "cli": 1194,
     "internal": 493,
     "solvers": 3617,
-    "layers": 2599,
-    "interop": 3072,
-    "net": 1672,
-    "deploy": 909,
+    "layers": 2568,
+    "interop": 2984,
+    "net": 1671,
+    "deploy": 847,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31819
+MAX_STATEMENTS_OF_TESTS = 31842
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
-# fields and other short statements were the larger part of these. The last hundredth are the
-# imports of modules that were merged.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.41, TESTS: 14.29}
+# fields and other short statements were the larger part of these. The last three hundredths are
+# the imports of modules that were merged, and short statements that were removed.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
