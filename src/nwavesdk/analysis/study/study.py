@@ -92,9 +92,8 @@ def begin_study(
 ) -> None:
     """Write the file that describes a study. If it exists, compare it and the data of the study.
 
-    Two cells that have begun compare their data, because a fold whose test set is not read has not
-    read all of the data. Otherwise, cells that have not begun would train on other data than the
-    finished cells.
+    The first cell that has begun compares its data. Otherwise, cells that have not begun would
+    train on other data than the finished cells.
 
     Args:
         file: The file.
@@ -124,8 +123,8 @@ def begin_study(
         )
 
     begun = [folder for folder in cells if folder.config.is_file()]
-    for folder in begun[:2] if len(begun) < len(cells) else ():
-        load_run_data(folder.read_config())
+    if 0 < len(begun) < len(cells):
+        load_run_data(begun[0].read_config())
 
 
 def read_study(file: Path) -> dict[str, Any]:
@@ -183,8 +182,9 @@ class Study:
         begin_study(self.file, self.content, run, [cell.folder for cell in self.cells])
 
     def job(self, cell: Cell) -> Job:
-        """The job that runs a cell."""
-        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads, None
+        """The job that runs a cell. The run does not read its test set; see `has_test`."""
+        choices = merge_choices(self.choices, cell.changes)
+        return str(cell.path), merge_choices(choices, {"data": {"test": False}}), self.threads, None
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished, or whose files are missing."""
