@@ -58,7 +58,7 @@ def test_all_that_trials_may_get_is_checked(
     space = {name: Dimension(choices=choices) for name, choices in varying.items()}
     with pytest.raises(ValueError, match=words) as caught:
         check_config({**config, **fixed}, space)
-    assert str(caught.value).startswith("HPOWrapper: ")
+    assert "\n" not in str(caught.value)
 
 
 def test_the_metric_is_that_of_the_task(config: dict[str, Any]) -> None:

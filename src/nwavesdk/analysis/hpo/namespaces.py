@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from nwavesdk import loss as losses
-from nwavesdk.analysis.study.search_file import Dimension, sample_values
+from nwavesdk.analysis.study.search_file import Dimension, reject_fixed, sample_values
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Share
@@ -154,8 +154,7 @@ class TrialConfig(FrozenModel):
         return self
 
 
-# Keys that cannot vary: scores on different data, sets or metrics cannot be compared, and a search
-# over seeds would only find a lucky seed.
+# Keys that cannot vary.
 FIXED_KEYS = {
     "data.data_parent",
     "data.max_seconds",
@@ -184,12 +183,7 @@ def check_config(fixed: Mapping[str, Any], space: Mapping[str, Dimension]) -> li
         ValueError: If a key is unknown or cannot vary, or a value is out of its range. The message
             names the key.
     """
-    for key in FIXED_KEYS & space.keys():
-        raise ValueError(
-            f"HPOWrapper: {key} cannot vary, because scores on other data, metrics or seeds are "
-            "not comparable: pass one value."
-        )
-
+    reject_fixed(FIXED_KEYS, space)
     samples = sample_values(space)
     for values in samples:
         read_trial_config({**fixed, **values})

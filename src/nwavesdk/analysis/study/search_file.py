@@ -1,7 +1,7 @@
 """The file of `nwave tune`: fixed settings of its runs, the space, and settings of the search."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -22,33 +22,30 @@ __all__ = [
     "TuneConfig",
     "flat_settings",
     "nested",
+    "reject_fixed",
     "sample_values",
 ]
 
-# The fields that cannot vary, by section, with the reasons.
-COMPARED = "scores on other data or another split are not comparable"
-LUCKY = "the search would choose a lucky seed"
+# The fields that cannot vary.
 FIXED_FIELDS = {
-    "data": [
-        "source",
-        "kind",
-        "limit",
-        "split",
-        "speaker_pattern",
-        "val_share",
-        "test_share",
-        "folds",
-        "leave_one_out",
-        "fold",
-        "test",
-        "on_error",
-        "max_seconds",
-    ],
-    "task": ["name", "look_ahead"],
-    "machine": [*fields_of("machine")],
-    "": ["seed"],
+    "data.source",
+    "data.kind",
+    "data.limit",
+    "data.split",
+    "data.speaker_pattern",
+    "data.val_share",
+    "data.test_share",
+    "data.folds",
+    "data.leave_one_out",
+    "data.fold",
+    "data.test",
+    "data.on_error",
+    "data.max_seconds",
+    "task.name",
+    "task.look_ahead",
+    "seed",
+    *(f"machine.{name}" for name in fields_of("machine")),
 }
-REASONS = {"machine": "it does not belong to the net or its learning", "": LUCKY}
 
 # A position inside a range, as a share of its length, that is not on any usual grid.
 INSIDE = 0.381966
@@ -118,6 +115,23 @@ class Dimension(FrozenModel):
         return [low, high, *inside]
 
 
+def reject_fixed(fixed: Container[str], space: Iterable[str]) -> None:
+    """Reject a field that cannot vary.
+
+    Args:
+        fixed: The full names of these fields.
+        space: The full names of the fields that vary.
+
+    Raises:
+        ValueError: If there is one. The message names it.
+    """
+    if rejected := [name for name in space if name in fixed]:
+        raise ValueError(
+            f"{rejected[0]} cannot vary, because scores on other data, metrics, seeds or machines "
+            "are not comparable: pass one value."
+        )
+
+
 def sample_values(space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
     """Values with which a space is checked before the first trial.
 
@@ -183,11 +197,8 @@ class TuneConfig(FrozenModel):
     def _check_fields(self) -> Self:
         given = flat_settings(self.run)
 
+        reject_fixed(FIXED_FIELDS, self.space)
         for name in self.space:
-            section, _, field = name.rpartition(".")
-            if field in FIXED_FIELDS.get(section, ()):
-                reason = REASONS.get(section, COMPARED)
-                raise ValueError(f"space.{name}: cannot vary, because {reason}: use [run]")
             if name in given:
                 raise ValueError(
                     f"space.{name}: is also in [run], got {shown(given[name])} there: remove one "
