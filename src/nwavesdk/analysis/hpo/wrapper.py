@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from nwavesdk.analysis.hpo.namespaces import check_config
+from nwavesdk.analysis.hpo.namespaces import FIXED_KEYS
 from nwavesdk.analysis.hpo.trial import (
     BEST,
     SCORE,
@@ -22,7 +22,12 @@ from nwavesdk.analysis.hpo.trial import (
 from nwavesdk.analysis.study.cells import Course, Job, Report, run_job
 from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, Search, state_of
-from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
+from nwavesdk.analysis.study.search_file import (
+    Dimension,
+    SearchConfig,
+    reject_fixed,
+    sample_values,
+)
 from nwavesdk.analysis.study.study import begin_study, has_begun
 from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
@@ -82,8 +87,8 @@ class HPOWrapper(Search):
             must then continue the trial.
 
     Raises:
-        ValueError: If a namespace or key is unknown, a value is out of its range, or the builder
-            cannot be imported; nothing is written.
+        ValueError: If a value cannot be searched or must not vary, or the builder cannot be
+            imported.
 
     Example:
         >>> from ray import tune  # doctest: +SKIP
@@ -107,9 +112,11 @@ class HPOWrapper(Search):
     ) -> None:
         builder, fixed, space = read_arguments(model_builder, config)
         self.model_builder = builder
-        self.samples = check_config(fixed, space)
+        reject_fixed(FIXED_KEYS, space)
+        self.samples = sample_values(space)
         # An absolute path, because the processes of a cluster have other working folders.
-        fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
+        if isinstance(folder := fixed.get("data.data_parent"), str):
+            fixed["data.data_parent"] = os.path.abspath(folder)
 
         search = {
             "trials": num_samples,
@@ -141,8 +148,9 @@ class HPOWrapper(Search):
                 see the folder of the search and the data, and be able to import the builder.
 
         Raises:
-            ValueError: If the data cannot be used, the outputs of the model have the wrong shape,
-                or the folder holds other files; nothing is written.
+            ValueError: If a namespace or key is unknown, a value is out of its range, the data
+                cannot be used, the outputs of the model have the wrong shape, or the folder holds
+                other files; nothing is written.
             BrokenRunError: If all trials have crashed, or another process works on the search.
         """
         if not has_begun(self.file):

@@ -248,7 +248,7 @@ class TuneConfig(FrozenModel):
 
         # The fields that vary are not part of the fixed settings.
         for name in first:
-            section, _, field = name.rpartition(".")
+            section, _, field = name.partition(".")
             run[section].pop(field, None)
         return self.model_copy(update={"run": run})
 
@@ -269,15 +269,14 @@ def flat_settings(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, by section, from values by the full names of their fields.
+    """Settings by section, from values by the full names of their fields.
 
     Example:
-        >>> nested({"net.tau": 0.02, "seed": 1})
-        {'net': {'tau': 0.02}, 'seed': 1}
+        >>> nested({"net.tau": 0.02, "net.name": "lif"})
+        {'net': {'tau': 0.02, 'name': 'lif'}}
     """
-    choices: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     for name, value in values.items():
-        section, _, field = name.rpartition(".")
-        target = choices.setdefault(section, {}) if section else choices
-        target[field] = value
-    return choices
+        section, _, field = str(name).partition(".")
+        sections.setdefault(section, {})[field] = value
+    return sections
