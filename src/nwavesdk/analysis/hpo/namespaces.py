@@ -95,10 +95,9 @@ class TrainerConfig(FrozenModel):
 
 
 class EarlyStop(FrozenModel):
-    """`early_stop.*`: the condition under which a trial without improvement ends early."""
+    """`early_stop.*`: the number of epochs without improvement after which a trial ends."""
 
     patience: Epochs | None = None
-    min_delta: Annotated[Moderate, Field(ge=0)] = 0.0
 
 
 class TrialConfig(FrozenModel):
