@@ -23,8 +23,8 @@ from nwavesdk.analysis.study.cells import Course, Job, Report, run_job
 from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, Search, state_of
 from nwavesdk.analysis.study.search_file import (
-    Dimension,
     SearchConfig,
+    distribution_of,
     reject_fixed,
     sample_values,
 )
@@ -113,7 +113,6 @@ class HPOWrapper(Search):
         builder, fixed, space = read_arguments(model_builder, config)
         self.model_builder = builder
         reject_fixed(FIXED_KEYS, space)
-        self.samples = sample_values(space)
         # An absolute path, because the processes of a cluster have other working folders.
         if isinstance(folder := fixed.get("data.data_parent"), str):
             fixed["data.data_parent"] = os.path.abspath(folder)
@@ -131,11 +130,11 @@ class HPOWrapper(Search):
             content={
                 "model_builder": f"{builder.__module__}:{getattr(builder, '__qualname__', '')}",
                 "config": fixed,
-                "space": {name: vars(dimension) for name, dimension in space.items()},
+                "space": {name: vars(distribution) for name, distribution in space.items()},
                 "search": search,
             },
             settings=SearchConfig.of(search, "HPOWrapper"),
-            space={name: dimension.distribution for name, dimension in space.items()},
+            space=space,
             work=partial(run_trial, builder, train),
             choices=lambda values: {**fixed, **values},
         )
@@ -155,7 +154,7 @@ class HPOWrapper(Search):
         """
         if not has_begun(self.file):
             # Build a model for each sample of the space, and check its outputs on one batch.
-            for values in self.samples:
+            for values in sample_values(self.space):
                 open_trial(self.choices(values), self.model_builder)
         begin_study(self.file, self.content)
         n_jobs = self.settings.max_concurrent
@@ -211,8 +210,8 @@ def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Co
 
 def read_arguments(
     model_builder: Any, config: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any], dict[str, Dimension]]:
-    """The function that builds a model, the fixed values of a config, and the space of the rest.
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The function that builds a model, the fixed values of a config, and the other distributions.
 
     Args:
         model_builder: The function, or its import path.
@@ -223,7 +222,6 @@ def read_arguments(
             value nor a domain that Optuna can search.
     """
     to_optuna = require("ray.tune.search.optuna", "hpo").OptunaSearch.convert_search_space
-    to_json = require("optuna.distributions", "hpo").distribution_to_json
     try:
         if isinstance(model_builder, str):
             model_builder = resolve_name(model_builder)
@@ -231,10 +229,12 @@ def read_arguments(
         # called.
         require("ray.cloudpickle", "hpo").dumps(partial(model_builder))
 
-        # Optuna warns about choices that are lists or mappings, which `Dimension` writes as JSON.
+        # Optuna warns about choices that are lists or mappings, which then become texts of JSON.
         with warnings.catch_warnings(action="ignore"):
-            domains = {name: to_json(domain) for name, domain in to_optuna({**config}).items()}
-        space = {n: Dimension.of(json.loads(text)["attributes"]) for n, text in domains.items()}
+            space = to_optuna({**config})
+        for name, domain in space.items():
+            if hasattr(domain, "choices"):
+                space[name] = distribution_of(name, {"choices": domain.choices})
         fixed = {name: value for name, value in config.items() if name not in space}
         return model_builder, json.loads(json.dumps(fixed, allow_nan=False)), space
     except Exception as error:  # a user's module can raise anything

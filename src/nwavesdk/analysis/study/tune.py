@@ -48,18 +48,12 @@ class RunSearch(Search):
     def __init__(self, path: Path, config: TuneConfig) -> None:
         self.config = config
         # Results do not depend on the folder, so `out` is not part of the description.
-        content = config.model_dump(mode="json", exclude={"search": {"out"}})
-        content["space"] = {
-            name: dimension.model_dump(mode="json", exclude_defaults=True)
-            for name, dimension in config.space.items()
-        }
-
         super().__init__(
             path,
             file=FILE,
-            content=content,
+            content=config.model_dump(mode="json", exclude={"search": {"out"}}),
             settings=config.search,
-            space={name: dimension.distribution for name, dimension in config.space.items()},
+            space=config.distributions,
             work=run_cell,
             choices=self._choices,
         )
@@ -84,7 +78,7 @@ class RunSearch(Search):
         Raises:
             ValueError: If a run cannot begin. The message names the values.
         """
-        first, *others = sample_values(self.config.space)
+        first, *others = sample_values(self.space)
         run = Run.prepare(self.path, self.choices(first))
         for values in others:
             try:
