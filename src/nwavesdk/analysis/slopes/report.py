@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
+from nwavesdk.analysis.run_batch import RunBatch, surrogate_sections
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import (
@@ -24,7 +24,7 @@ from nwavesdk.analysis.slopes.scan import (
 from nwavesdk.analysis.text_table import text_table
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import CellValue, ReportPage, Table, gradient_plot, surrogate_plot
+from nwavesdk.train.report.page import CellValue, ReportPage, Table
 
 __all__ = ["SlopeReport", "slopes_picture", "write_page"]
 
@@ -218,8 +218,6 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
-    trace = busiest_neuron(report.recorded.recording)
-
     page = ReportPage(
         title="How much gradient reaches each layer",
         summary=f"{len(batch.recordings.y)} training recordings, {batch.weights} weights, "
@@ -228,8 +226,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         sections=[
             recommended,
             report.table(),
-            surrogate_plot(shown),
-            gradient_plot(shown, *trace, batch.run.config.net.dt),
+            *surrogate_sections(shown, batch, report.recorded.recording),
         ],
     )
     page.write(path)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.analysis.run_batch import busiest_neuron
+from nwavesdk.analysis.run_batch import RunBatch, surrogate_sections
 from nwavesdk.analysis.statistics import LIMITS, Pair, Summary, compare_pairs, summarize
 from nwavesdk.analysis.study.cells import (
     MISSES,
@@ -24,7 +24,6 @@ from nwavesdk.analysis.study.cells import (
     CrashError,
     Job,
     first_measure,
-    open_cell,
     run_cell,
     test_cell,
 )
@@ -33,9 +32,6 @@ from nwavesdk.analysis.study.report import draw_values
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
-from nwavesdk.layers import ChipInstance
-from nwavesdk.net import record
-from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.config import merge_choices
@@ -46,8 +42,6 @@ from nwavesdk.train.report.page import (
     Picture,
     Section,
     Table,
-    gradient_plot,
-    surrogate_plot,
 )
 from nwavesdk.train.report.pictures import confusion_picture
 from nwavesdk.train.run_folder import is_free, lock, reading_run_file, write_first
@@ -319,15 +313,8 @@ class Study:
             if "net.surrogate" in cell.values
         }
         if surrogates:
-            run = open_cell(first.path, self.choices)
-            net = run.trained().net.eval()
-            with ChipInstance(None).on(net), prepared(net):
-                trace = busiest_neuron(record(net, run.data.val.whole().x[:1]))
-            return [
-                *sections,
-                surrogate_plot(surrogates),
-                gradient_plot(surrogates, *trace, run.config.net.dt),
-            ]
+            batch = RunBatch.open(first.path, 1, self.choices.get("net", {}).get("page"))
+            return sections + surrogate_sections(surrogates, batch, batch.record_pass().recording)
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:
