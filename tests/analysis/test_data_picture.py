@@ -109,20 +109,14 @@ def test_bars_and_lengths_have_every_recording_of_each_set(tones: Path) -> None:
     ]
 
 
-def test_filters_waveforms_and_channels_of_a_chip(tones: Path, tmp_path: Path) -> None:
+def test_the_input_is_the_output_of_the_filters_of_a_chip(tones: Path, tmp_path: Path) -> None:
     data = {"duration": 0.3, "sample_rate": 8000}
     config, sets, report = load(tones, data=data, chip={"profile": "h1v2"}, net={"dt": 5e-3})
     write_png(tmp_path / "new" / "data.png", partial(draw_data, config, sets, report))
     picture = imread(tmp_path / "new" / "data.png")[..., :3]
     assert picture.shape[1] == 12 * 144
     figure = draw_data(config, sets, report, LIGHT)
-    response = figure.subfigs[1].axes[2]
-    assert response.get_xscale() == "log"
-    assert len(response.lines) == 16
-    assert response.lines[0].get_ydata().max() == pytest.approx(0, abs=0.1)
-    channels = figure.axes[1]
-    assert channels.get_yticklabels()[0].get_text().endswith(" Hz")
-    assert channels.images[0].get_array().shape[0] == 16
+    assert figure.axes[1].images[0].get_array().shape[0] == 16
 
 
 def test_a_recording_that_is_gone(tones: Path, tmp_path: Path) -> None:

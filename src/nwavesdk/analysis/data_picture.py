@@ -13,16 +13,15 @@ from matplotlib.figure import Figure, FigureBase
 
 from nwavesdk import plot
 from nwavesdk.analysis.data_report import describe_lengths, lengths_by_set
-from nwavesdk.chip import FilterBank
 from nwavesdk.data import Indices, Series
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Events, Sample
 from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.data import FileData, FilteredData
+from nwavesdk.train.config.data import FileData
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
-from nwavesdk.train.data.inputs import channel_options, series_options
+from nwavesdk.train.data.inputs import series_options
 from nwavesdk.train.data.load import RunData
 
 __all__ = ["choose_examples", "draw_data", "draw_recording", "draw_time_series"]
@@ -64,10 +63,6 @@ def draw_data(
     Raises:
         RecordingError: If a recording can no longer be read.
     """
-    bank = None
-    if config.facts.chip is not None and isinstance(config.data, FilteredData):
-        bank = channel_options(config.data, config.net.dt, config.facts.chip).bank
-
     # All examples are from the training set, because the recordings of the test set must not be
     # seen: the picture shows only their number and lengths.
     train = Series(data.train.recordings, data.train.input)
@@ -76,14 +71,12 @@ def draw_data(
     figure = Figure(figsize=(12, sum(heights)))
     examples, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     examples.suptitle(fill(f"Input of the net: {report['feature_text']}", 120), fontsize=10)
-    _draw_examples(examples, config, train, indices, bank, theme)
+    _draw_examples(examples, config, train, indices, theme)
 
-    panels = summary.subplots(1, 2 if bank is None else 3)
+    panels = summary.subplots(1, 2)
     _draw_lengths(panels[0], lengths_by_set(data), report, theme)
     _draw_counts(panels[1], report, theme)
     summary.legend(loc="outside lower center", ncols=3)
-    if bank is not None:
-        _draw_response(panels[2], bank, theme)
     return figure
 
 
@@ -128,7 +121,6 @@ def _draw_examples(
     config: CompletedConfig,
     train: Series,
     indices: Sequence[int],
-    bank: FilterBank | None,
     theme: Theme,
 ) -> None:
     """Draw a row for each recording: its content, the input of the net, and the target."""
@@ -154,8 +146,6 @@ def _draw_examples(
         # The input of the net is in the last panel, or in the panel before the target.
         axes = row[-1 - has_targets]
         draw_time_series(axes, train.input_of(index), step, theme, "input of the net")
-        if bank is not None:
-            axes.set_yticks(range(0, bank.count, 3), [f"{hz:,.0f} Hz" for hz in bank.centers[::3]])
 
     # All panels of a column have the same range of time, and the lowest has the labels.
     for column in grid.T:
@@ -314,15 +304,3 @@ def _draw_counts(axes: Axes, report: dict[str, Any], theme: Theme) -> None:
     # turned.
     if len(names) <= MAX_NAMES:
         axes.set_xticks(range(len(names)), names, rotation=90 * (sum(map(len, names)) > 60))
-
-
-def _draw_response(axes: Axes, bank: FilterBank, theme: Theme) -> None:
-    """Draw the gain of each filter of a chip against frequency."""
-    highest = bank.sample_rate / 2
-    frequencies = np.geomspace(bank.edges[0, 0] / 3, 0.9999 * highest, 1500)
-    gains = 20 * np.log10(np.maximum(bank.response(frequencies), 1e-6))
-    axes.semilogx(frequencies, gains.T, color=theme.hues[0], linewidth=1.2)
-    axes.set_title(f"{bank.count} Butterworth filters of order {bank.order}")
-    axes.set(xlabel="frequency [Hz]", ylabel="gain [dB]", ylim=(-40, 2))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.grid()

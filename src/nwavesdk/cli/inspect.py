@@ -88,7 +88,7 @@ def inspect_data(
 ) -> None:
     """Read the recordings of PATH as `nwave train` does; report and draw the input of a net.
 
-    With --chip, sound passes the filter bank of the chip, which is drawn, too.
+    With --chip, sound passes the filter bank of the chip.
     """
     from nwavesdk.train.data.load import complete_data
 
