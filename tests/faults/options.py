@@ -65,7 +65,7 @@ BASES = {
     "nir": Base(("check", "graph.nir"), _GRAPH, ("graph.nir",)),
     "predict": Base(("run", "TONES"), (), _RUN),
     "slopes": Base(_RUN, _SLOPES, _RUN),
-    "surrogates": Base((), ("--no-plot",)),
+    "surrogates": Base(),
     "train": Base((), _TRAIN),
     "tune": Base(("search/search.toml",), ("--out", "search"), ("search",)),
 }

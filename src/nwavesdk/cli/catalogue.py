@@ -11,13 +11,10 @@ import typer
 import nwavesdk
 from nwavesdk.cli.app import (
     Json,
-    NoPlot,
     aligned,
     app,
     check_combinations,
     folder_option,
-    picture_file,
-    picture_option,
     print_report,
     record_table,
     step_shape,
@@ -272,23 +269,11 @@ def list_kernels(
 
 
 @app.command("surrogates")
-@check_combinations(["--no-plot", "--plot"])
-def list_surrogates(
-    plot: Annotated[Path | None, picture_option("File of the picture. [surrogates.png]")] = None,
-    no_plot: NoPlot = False,
-    as_json: Json = False,
-) -> None:
-    """List the surrogates with formula, defaults, peak and area, and draw them."""
-    picture = picture_file(plot, no_plot, Path("surrogates.png"))
+def list_surrogates(as_json: Json = False) -> None:
+    """List the surrogates with formula, defaults, peak and area."""
     shapes = nwavesdk.analysis.catalogue_shapes()
-    if picture is not None:
-        from nwavesdk.analysis.pictures import draw_derivatives
-
-        nwavesdk.plot.theme.write_png(picture, draw_derivatives)
-
     records = []
     for shape in shapes:
         defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
         records.append({**shape, "call": f"{shape['name']}({defaults})"})
-    lines = record_table(records, SHAPE_COLUMNS)
-    print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)
+    print_report(as_json, {"surrogates": shapes}, record_table(records, SHAPE_COLUMNS))
