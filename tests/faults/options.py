@@ -60,7 +60,7 @@ BASES = {
     "info": Base(),
     "kernels": Base(),
     "map": Base(_CHIP, ("--no-plot",), _CHIP),
-    "net": Base(("conv",), ("--inputs", "40")),
+    "net": Base(("conv",)),
     "neurons": Base(("li",)),
     "nir": Base(("check", "graph.nir"), _GRAPH, ("graph.nir",)),
     "predict": Base(("run", "TONES"), (), _RUN),
