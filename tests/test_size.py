@@ -20,9 +20,9 @@ TESTS = Path(__file__).parent
 MAX_STATEMENTS = {
     "data": 2744,
     "train presets": 4465,
-    "analysis": 2385,
-    "cli": 1188,
-    "internal": 493,
+    "analysis": 2379,
+    "cli": 1185,
+    "internal": 496,
     "solvers": 3617,
     "layers": 2599,
     "interop": 3072,
@@ -30,7 +30,7 @@ MAX_STATEMENTS = {
     "deploy": 909,
 }
 MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31807
+MAX_STATEMENTS_OF_TESTS = 31809
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -83,7 +83,7 @@ class SlopeReport:
         return cls(recorded=recorded, scan=scan, advice=advice, checked=checked, seconds=seconds)
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers; undefined numbers are null."""
+        """All numbers."""
         scan = self.scan
         return {
             "layers": list(scan.layers),
@@ -95,7 +95,10 @@ class SlopeReport:
             "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
             RECOMMENDED: {
                 **_candidate_json(self.checked, 0),
-                "advice": [_advice_json(entry) for entry in self.advice],
+                "advice": [
+                    {**vars(entry), "surrogate": surrogate_label(entry.surrogate)}
+                    for entry in self.advice
+                ],
             },
         }
 
@@ -138,23 +141,9 @@ def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
         "norm": scan.norm[row].tolist(),
         "by_time": scan.by_time[row].tolist(),
         "usable": scan.usable[row].tolist(),
-        "transfer": [_finite_or_none(value) for value in scan.transfer[row]],
-        "ratio": _finite_or_none(scan.ratio[row]),
+        "transfer": scan.transfer[row].tolist(),
+        "ratio": float(scan.ratio[row]),
     }
-
-
-def _advice_json(entry: Advice) -> dict[str, Any]:
-    keys = ("share", "share_now", "transfer", "usable")
-    return {
-        "layer": entry.layer,
-        "surrogate": surrogate_label(entry.surrogate),
-        **{key: _finite_or_none(getattr(entry, key)) for key in keys},
-        "reason": entry.reason,
-    }
-
-
-def _finite_or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:

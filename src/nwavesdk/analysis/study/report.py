@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from nwavesdk.analysis.statistics import Summary
 from nwavesdk.internal.files import one_line, write_atomically
+from nwavesdk.internal.formats import json_text
 from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import CellValue, Details, ReportPage, Table, course_plot
@@ -47,13 +48,13 @@ QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
 def result_of(study: "Study | RunSearch") -> dict[str, Any]:
-    """The content of `result.json`: all cells, and the tables. Undefined numbers are null.
+    """The content of `result.json`: all cells, and the tables.
 
     Raises:
         FileError: If a file of a cell is damaged.
     """
     tables = {
-        key: [_defined(dict(zip(table.columns, row, strict=True))) for row in table.rows]
+        key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         for key, table in study.tables.items()
     }
 
@@ -64,11 +65,6 @@ def result_of(study: "Study | RunSearch") -> dict[str, Any]:
         numbers = {name: value for name, value in cell.numbers.items() if name != "confusion"}
         cells.append({**identity, **cell.values, **cell.facts, **numbers, **error})
     return {"study": str(study.path), **tables, "cells": cells}
-
-
-def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with None for NaN, which JSON lacks."""
-    return {name: None if value != value else value for name, value in row.items()}
 
 
 def write_study_report(study: "Study | RunSearch") -> Path:
@@ -82,7 +78,7 @@ def write_study_report(study: "Study | RunSearch") -> Path:
         FileError: If a file of a cell is damaged; nothing is written.
         BrokenRunError: If another process works on the study.
     """
-    content = json.dumps(result_of(study), indent=2) + "\n"
+    content = json_text(result_of(study), indent=2) + "\n"
     courses = _courses(study)
     numbers, page = study.path / "result.json", study.path / "report.html"
 
