@@ -19,8 +19,8 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4465,
-    "analysis": 2379,
+    "train presets": 4464,
+    "analysis": 2353,
     "cli": 1185,
     "internal": 496,
     "solvers": 3617,
@@ -29,8 +29,8 @@ MAX_STATEMENTS = {
     "net": 1672,
     "deploy": 909,
 }
-MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31809
+MAX_STATEMENTS_OF_OTHERS = 4274
+MAX_STATEMENTS_OF_TESTS = 31811
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

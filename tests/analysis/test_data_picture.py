@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from examples import small_data
-from nwavesdk.analysis.data_picture import draw_data, draw_recording, draw_time_series
+from nwavesdk.analysis.data_picture import draw_data, draw_recording
 from nwavesdk.analysis.data_report import data_report, describe_lengths
 from nwavesdk.data import RecordingError
 from nwavesdk.data.source import Events, Sample
@@ -192,8 +192,6 @@ def test_an_empty_recording_and_silence_can_be_drawn() -> None:
     nothing = Events(np.zeros(0), np.zeros(0, np.int64), (2, 4, 4), 0.0)
     draw_recording(panel(), Sample(nothing), "events", LIGHT)
     draw_recording(panel(), Sample((np.zeros(400, np.float32), 8000)), "sound", LIGHT)
-    draw_time_series(panel(), np.zeros((5, 40), np.float32), None, LIGHT, "input")
-    draw_time_series(panel(), np.ones((1, 2), np.float32), None, LIGHT, "input")
 
 
 def test_a_long_waveform_keeps_its_peaks() -> None:
@@ -218,17 +216,3 @@ def test_images_of_gray_and_of_color(shape: tuple[int, ...], expected: tuple[int
     picture = np.asarray(axes.images[0].get_array())
     assert picture.shape == expected
     np.testing.assert_array_equal(picture, values if shape == expected else values[..., 0])
-
-
-def test_few_columns_are_lines_many_an_image_and_spikes_marks() -> None:
-    draw = np.random.default_rng(0)
-    few, many, spikes = (panel() for _ in range(3))
-    draw_time_series(few, draw.normal(size=(50, 3)), 1e-3, LIGHT, "input")
-    assert (len(few.lines), few.get_xlabel(), few.get_xlim()) == (3, "time [ms]", (0, 50))
-    values = draw.normal(size=(50, 20)).astype(np.float32)
-    draw_time_series(many, values, None, LIGHT, "input")
-    np.testing.assert_array_equal(many.images[0].get_array(), values.T)
-    assert many.get_xlabel() == "step"
-    binary = draw.integers(0, 2, (50, 3))
-    draw_time_series(spikes, binary, None, LIGHT, "input")
-    assert len(spikes.collections[0].get_offsets()) == binary.sum()

@@ -17,14 +17,14 @@ from nwavesdk.data import Indices, Series
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Events, Sample
-from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
+from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.data import FileData
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
 from nwavesdk.train.data.inputs import series_options
 from nwavesdk.train.data.load import RunData
 
-__all__ = ["choose_examples", "draw_data", "draw_recording", "draw_time_series"]
+__all__ = ["choose_examples", "draw_data", "draw_recording"]
 
 Array = npt.NDArray[Any]
 
@@ -32,12 +32,6 @@ Array = npt.NDArray[Any]
 MAX_EXAMPLES = 6
 ROW_HEIGHT = 1.5
 SUMMARY_HEIGHT = 3.1
-
-# A series with more columns than `MAX_LINES` is drawn as an image instead of lines, a line with
-# more points than `MAX_POINTS` as ranges, and a series of mostly zeros and ones as spikes.
-MAX_LINES = 8
-MAX_POINTS = 3000
-SHARE_OF_SPIKES = 0.9
 
 # A recording of events is divided into this many pictures if the sensor has pixels, otherwise into
 # this many steps.
@@ -145,7 +139,7 @@ def _draw_examples(
 
         # The input of the net is in the last panel, or in the panel before the target.
         axes = row[-1 - has_targets]
-        draw_time_series(axes, train.input_of(index), step, theme, "input of the net")
+        plot.series(train.input_of(index), axes, dt=step, name="input of the net", theme=theme)
 
     # All panels of a column have the same range of time, and the lowest has the labels.
     for column in grid.T:
@@ -167,7 +161,7 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
 
     if isinstance(values, tuple):
         samples, rate = values
-        draw_time_series(axes, samples[:, None], 1 / rate, theme, "full scale 1")
+        plot.series(samples, axes, dt=1 / rate, name="full scale 1", theme=theme)
         return f"sound, {len(samples) / rate:.3g} s"
 
     if kind == "image":
@@ -178,7 +172,7 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
         axes.set(xticks=[], yticks=[])
         return f"image, {' × '.join(map(str, values.shape))}"
 
-    draw_time_series(axes, values.reshape(len(values), -1), None, theme, "recorded")
+    plot.series(values.reshape(len(values), -1), axes, name="recorded", theme=theme)
     width = values[0].size
     return f"{len(values):,} steps of {width:,} value{'s' if width > 1 else ''}"
 
@@ -202,61 +196,8 @@ def _draw_events(axes: Axes, events: Events, theme: Theme) -> None:
         frames = counts.reshape(n_frames, *events.shape)
         plot.event_frames(frames, axes, dt=duration / n_frames, theme=theme)
     else:
-        draw_time_series(axes, counts.reshape(n_frames, -1), duration / n_frames, theme, "channel")
-
-
-def draw_time_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name: str) -> None:
-    """Draw a series `[T, C]`: few columns as lines, spikes as marks, others as an image.
-
-    Args:
-        axes: The panel.
-        values: The series.
-        dt: Time step [s]; None for a time axis in steps.
-        theme: Colors.
-        name: Label of the values.
-    """
-    n_steps, n_columns = values.shape
-    unit = time_unit(name, dt)
-    lowest, highest = values.min(), values.max()
-
-    if n_columns > 1 and np.isin(values, (0, 1)).mean() > SHARE_OF_SPIKES:
-        plot.raster(values, axes, dt=dt, theme=theme)
-    elif n_columns > MAX_LINES:
-        reach = max(-lowest, highest) or 1.0
-        # Colors are symmetric around 0 if there are negative values.
-        axes.imshow(
-            values.T,
-            aspect="auto",
-            origin="lower",
-            extent=(0, n_steps * unit, -0.5, n_columns - 0.5),
-            cmap=theme.diverging if lowest < 0 else theme.ramp,
-            vmin=-reach if lowest < 0 else 0,
-            vmax=reach,
-        )
-    else:
-        axes.set_prop_cycle(color=theme.hues)
-        points = _thinned(values)
-        time = (np.arange(len(points)) + 0.5) * n_steps * unit / len(points)
-        axes.plot(time, points, linewidth=1.0, drawstyle="steps-mid", marker="o" * (n_steps == 1))
-
-    axes.set_ylabel(name)
-    axes.locator_params("y", nbins=4)
-    axes.locator_params("x", integer=dt is None)
-    label_time(axes, n_steps, unit, dt)
-
-
-def _thinned(values: Array) -> Array:
-    """The series if it has up to `MAX_POINTS` steps, otherwise the ranges of its pieces.
-
-    The range of a piece is two points, its minimum and its maximum.
-    """
-    if len(values) <= MAX_POINTS:
-        return values
-
-    n_pieces = MAX_POINTS // 2
-    starts = np.arange(n_pieces) * len(values) // n_pieces
-    ranges = [np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)]
-    return np.stack(ranges, axis=1).reshape(MAX_POINTS, -1)
+        series = counts.reshape(n_frames, -1)
+        plot.series(series, axes, dt=duration / n_frames, name="channel", theme=theme)
 
 
 def _draw_target(
@@ -265,7 +206,7 @@ def _draw_target(
     """Draw the target of each step: values, or the number of a class with its name on the axis."""
     target = train.recordings.targets[index][: train.input.length]
     target = target.reshape(len(target), -1).repeat(train.input.hold, axis=0)
-    draw_time_series(axes, target, config.step_seconds, theme, "target")
+    plot.series(target, axes, dt=config.step_seconds, name="target", theme=theme)
     names = ["none", *(label_text(name, 12) for name in config.facts.classes)]
     if 1 < len(names) <= MAX_NAMES // 4:
         axes.set_yticks(range(-1, len(names) - 1), names)
