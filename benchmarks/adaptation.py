@@ -56,7 +56,9 @@ def main(
     rows = []
     for run in runs:
         for number, fold in enumerate(sorted(run.glob("fold-[0-9]")), start=1):
-            keys = sorted(getattr(Run.open(fold).data, part).recordings.keys)
+            opened = Run.open(fold)
+            series = opened.test_set if part == "test" else opened.data.val
+            keys = sorted(series.recordings.keys)
             order = np.random.default_rng(100 + number).permutation(len(keys))
             rows.append(accuracies_of(load(fold), [data / keys[index] for index in order]))
             print(fold, *(f"{100 * value:.1f}" for value in rows[-1]))

@@ -19,18 +19,18 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4461,
-    "analysis": 2528,
-    "cli": 1194,
-    "internal": 493,
+    "train presets": 4465,
+    "analysis": 2353,
+    "cli": 1177,
+    "internal": 496,
     "solvers": 3617,
     "layers": 2568,
     "interop": 2984,
     "net": 1671,
     "deploy": 847,
 }
-MAX_STATEMENTS_OF_OTHERS = 4243
-MAX_STATEMENTS_OF_TESTS = 31842
+MAX_STATEMENTS_OF_OTHERS = 4274
+MAX_STATEMENTS_OF_TESTS = 31834
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

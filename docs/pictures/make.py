@@ -273,8 +273,8 @@ def plots() -> Figure:
         synapse.weight.data *= 1.8
     recording = net.record(x)
     hidden, output = recording.spiking.values()
-    figure = Figure(figsize=(10, 9), layout="constrained")
-    grid = figure.add_gridspec(4, 2, width_ratios=(3, 1))
+    figure = Figure(figsize=(10, 11), layout="constrained")
+    grid = figure.add_gridspec(5, 2, width_ratios=(3, 1))
     spikes = hidden.spk[0]
     plot.raster(spikes, figure.add_subplot(grid[0, 0]), dt=1e-3).set_title("raster")
     plot.rates(spikes, figure.add_subplot(grid[0, 1]), dt=1e-3).set_title("rates")
@@ -288,8 +288,12 @@ def plots() -> Figure:
     plot.weights(net[2], figure.add_subplot(grid[2, 0])).set_title("weights")
     kernels = torch.nn.Conv2d(2, 4, 5)
     plot.weights(kernels, figure.add_subplot(grid[2, 1])).set_title("weights of a convolution")
+    values = torch.randn(100, 3).cumsum(0) / 10
+    plot.series(values, figure.add_subplot(grid[3, 0]), dt=1e-3).set_title("series")
+    values = torch.randn(50, 16)
+    plot.series(values, figure.add_subplot(grid[3, 1])).set_title("series of many columns")
     frames = moving_bar()
-    plot.event_frames(frames, figure.add_subplot(grid[3, :]), dt=5e-3).set_title("event frames")
+    plot.event_frames(frames, figure.add_subplot(grid[4, :]), dt=5e-3).set_title("event frames")
     return figure
 
 

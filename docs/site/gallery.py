@@ -1,17 +1,19 @@
 """Pages of the gallery: each neuron and each surrogate, drawn by the library itself."""
 
+import math
 from functools import partial
 from typing import Any
 
+import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nwavesdk.analysis import catalogue_shapes
 from nwavesdk.analysis.neuron_picture import draw_neuron
 from nwavesdk.analysis.neurons import neuron_facts, neuron_responses
-from nwavesdk.analysis.pictures import draw_derivative, draw_derivatives
 from nwavesdk.layers.catalogue import CataloguedNeuron, available_neurons
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
-from nwavesdk.surrogate import Surrogate, available
+from nwavesdk.surrogate import Surrogate, available, text
 
 __all__ = ["neuron_pages", "surrogate_pages"]
 
@@ -117,7 +119,12 @@ def _constant_row(constant: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-# End of the y axis of the picture of all surrogates; `SURROGATES_HEAD` names it.
+# Derivatives are drawn for z from -REACH to REACH.
+REACH = 2.0
+
+# The picture of all surrogates: its number of columns, and the end of its y axis, which
+# `SURROGATES_HEAD` names.
+COLUMNS = 4
 OVERVIEW_TOP = 1.5
 
 SURROGATES_HEAD = """\
@@ -151,16 +158,42 @@ def surrogate_pages() -> dict[str, str | bytes]:
 
 
 def _draw_overview(theme: Theme) -> Figure:
-    figure = draw_derivatives(theme)
-    for axes in figure.axes:
+    """Draw the derivatives of all surrogates, each in its panel, in a color for each kind."""
+    surrogates = [kind() for kind in available().values()]
+    rows = math.ceil(len(surrogates) / COLUMNS)
+    figure = Figure(figsize=(2.2 * COLUMNS, 0.6 + 1.7 * rows))
+    figure.suptitle("σ' against z = u − threshold; one color for each kind of shape", fontsize=11)
+
+    # Surrogates of one kind of shape are defined in one module.
+    kinds = list(dict.fromkeys(type(surrogate).__module__ for surrogate in surrogates))
+    hues = (*theme.hues, theme.ink)
+    for index, surrogate in enumerate(surrogates):
+        axes = figure.add_subplot(rows, COLUMNS, index + 1)
+        kind = kinds.index(type(surrogate).__module__)
+        _draw_derivative(axes, surrogate, hues[kind % len(hues)])
+        axes.tick_params(labelsize=9, labelbottom=index + COLUMNS >= len(surrogates))
         axes.set_ylim(0, OVERVIEW_TOP)
     return figure
+
+
+def _draw_derivative(axes: Axes, surrogate: Surrogate, color: str) -> None:
+    """Draw the derivative of a surrogate, with its name and parameters as the title."""
+    z = torch.linspace(-REACH, REACH, 2001, dtype=torch.float64)
+    height = surrogate.derivative(z)
+    axes.plot(z, height, color=color, linewidth=1.4)
+    axes.fill_between(z, height, color=color, alpha=0.15, linewidth=0)
+
+    name = text(surrogate).partition("(")[0]
+    parameters = ", ".join(f"{key}={value:g}" for key, value in surrogate.parameters.items())
+    axes.set_title(f"{name}\n{parameters}" if parameters else name, fontsize=9)
+    axes.set_ylim(min(0.0, 1.1 * height.min().item()), 1.3 * height.max().item())
+    axes.grid()
 
 
 def _draw_surrogate(surrogate: Surrogate, theme: Theme) -> Figure:
     figure = Figure(figsize=(5, 2.6))
     axes = figure.subplots()
-    draw_derivative(axes, surrogate, theme.hues[0])
+    _draw_derivative(axes, surrogate, theme.hues[0])
     axes.set(xlabel="z = u − threshold", ylabel="σ'(z)")
     return figure
 

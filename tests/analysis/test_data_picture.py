@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from examples import small_data
-from nwavesdk.analysis.data_picture import draw_data, draw_recording, draw_time_series
+from nwavesdk.analysis.data_picture import draw_data, draw_recording
 from nwavesdk.analysis.data_report import data_report, describe_lengths
 from nwavesdk.data import RecordingError
 from nwavesdk.data.source import Events, Sample
@@ -109,20 +109,14 @@ def test_bars_and_lengths_have_every_recording_of_each_set(tones: Path) -> None:
     ]
 
 
-def test_filters_waveforms_and_channels_of_a_chip(tones: Path, tmp_path: Path) -> None:
+def test_the_input_is_the_output_of_the_filters_of_a_chip(tones: Path, tmp_path: Path) -> None:
     data = {"duration": 0.3, "sample_rate": 8000}
     config, sets, report = load(tones, data=data, chip={"profile": "h1v2"}, net={"dt": 5e-3})
     write_png(tmp_path / "new" / "data.png", partial(draw_data, config, sets, report))
     picture = imread(tmp_path / "new" / "data.png")[..., :3]
     assert picture.shape[1] == 12 * 144
     figure = draw_data(config, sets, report, LIGHT)
-    response = figure.subfigs[1].axes[2]
-    assert response.get_xscale() == "log"
-    assert len(response.lines) == 16
-    assert response.lines[0].get_ydata().max() == pytest.approx(0, abs=0.1)
-    channels = figure.axes[1]
-    assert channels.get_yticklabels()[0].get_text().endswith(" Hz")
-    assert channels.images[0].get_array().shape[0] == 16
+    assert figure.axes[1].images[0].get_array().shape[0] == 16
 
 
 def test_a_recording_that_is_gone(tones: Path, tmp_path: Path) -> None:
@@ -198,8 +192,6 @@ def test_an_empty_recording_and_silence_can_be_drawn() -> None:
     nothing = Events(np.zeros(0), np.zeros(0, np.int64), (2, 4, 4), 0.0)
     draw_recording(panel(), Sample(nothing), "events", LIGHT)
     draw_recording(panel(), Sample((np.zeros(400, np.float32), 8000)), "sound", LIGHT)
-    draw_time_series(panel(), np.zeros((5, 40), np.float32), None, LIGHT, "input")
-    draw_time_series(panel(), np.ones((1, 2), np.float32), None, LIGHT, "input")
 
 
 def test_a_long_waveform_keeps_its_peaks() -> None:
@@ -224,17 +216,3 @@ def test_images_of_gray_and_of_color(shape: tuple[int, ...], expected: tuple[int
     picture = np.asarray(axes.images[0].get_array())
     assert picture.shape == expected
     np.testing.assert_array_equal(picture, values if shape == expected else values[..., 0])
-
-
-def test_few_columns_are_lines_many_an_image_and_spikes_marks() -> None:
-    draw = np.random.default_rng(0)
-    few, many, spikes = (panel() for _ in range(3))
-    draw_time_series(few, draw.normal(size=(50, 3)), 1e-3, LIGHT, "input")
-    assert (len(few.lines), few.get_xlabel(), few.get_xlim()) == (3, "time [ms]", (0, 50))
-    values = draw.normal(size=(50, 20)).astype(np.float32)
-    draw_time_series(many, values, None, LIGHT, "input")
-    np.testing.assert_array_equal(many.images[0].get_array(), values.T)
-    assert many.get_xlabel() == "step"
-    binary = draw.integers(0, 2, (50, 3))
-    draw_time_series(spikes, binary, None, LIGHT, "input")
-    assert len(spikes.collections[0].get_offsets()) == binary.sum()

@@ -63,7 +63,7 @@ def test_version() -> None:
             "--split: expected 'auto' or 'recording' (got 'some')",
         ),
         (
-            ("surrogates", "--plot", "{}/x.svg"),
+            ("map", "x", "--plot", "{}/x.svg"),
             "x.svg', expected a name that ends in .png",
         ),
         (
@@ -109,7 +109,7 @@ def test_an_error_without_json_leaves_standard_output_empty(tmp_path: Path) -> N
 
 def test_any_other_error_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.analysis.catalogue_shapes", lambda: 1 / 0)
-    result = nwave("surrogates", "--no-plot")
+    result = nwave("surrogates")
     assert isinstance(result.exception, ZeroDivisionError)
 
 

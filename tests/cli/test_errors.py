@@ -25,15 +25,15 @@ class OutOfMemoryError(RuntimeError):
         (["train"], "--out: missing (see `nwave train --help`)."),
         (["eval"], "RUN: missing (see `nwave eval --help`)."),
         (["eval", "a", "b"], "got unexpected extra argument"),
-        (["surrogates", "--plto", "a.png"], "option: --plto, did you mean --plot? (see"),
+        (["map", "x", "--plto", "a.png"], "option: --plto, did you mean --plot? (see"),
         (["train", "--lr", "1"], "no such option: --lr, did you mean --learning-rate? (see"),
         (["train", "--batch", "1"], "no such option: --batch, did you mean --batch-size? (see"),
         (["train", "--device", "cpu"], "option: --device, did you mean --accelerator? (see"),
         (["train", "--n-epochs=3"], "no such option: --n-epochs, did you mean --epochs? (see"),
         (["train", "--verbose"], "no such option: --verbose (see `nwave train --help`)."),
         (["train", "--out", "x", "--net", "cnn"], "got 'cnn', expected one of lif, adlif,"),
-        (["surrogates", "--plot"], "requires an argument"),
-        (["surrogates", "--plot", "--no-plot"], "got '--no-plot', expected a name"),
+        (["map", "x", "--plot"], "requires an argument"),
+        (["map", "x", "--plot", "--no-plot"], "got '--no-plot', expected a name"),
         (["compare", "--out", "x", "--seeds", "many"], "--seeds: "),
         (["compare", "--out", "x", "--seeds=0"], "(got '0') (see `nwave compare --help`)."),
         (["compare", "--out", "x", "--threads", "9" * 30], "--threads: "),
@@ -92,7 +92,7 @@ def test_a_long_line_loses_its_middle() -> None:
 
 @pytest.fixture
 def fail(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Let `nwave surrogates --no-plot` raise an error."""
+    """Let `nwave surrogates` raise an error."""
 
     def fail_with(error: BaseException, during: BaseException | None = None) -> None:
         def shapes() -> None:
@@ -110,27 +110,27 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_an_interrupt_is_one_line(fail: Any) -> None:
     fail(KeyboardInterrupt())
-    result = nwave("surrogates", "--no-plot", "--json")
+    result = nwave("surrogates", "--json")
     assert (result.exit_code, result.stderr) == (130, "nwave: interrupted\n")
     assert json_object(result) == {"error": "interrupted"}
 
 
 def test_the_exit_with_which_lightning_ends_an_interrupt_has_its_code(fail: Any) -> None:
     fail(SystemExit(1), during=KeyboardInterrupt())
-    result = nwave("surrogates", "--no-plot")
+    result = nwave("surrogates")
     assert (result.exit_code, result.output) == (130, "")
 
 
 def test_a_run_that_was_terminated_has_its_code(fail: Any) -> None:
     fail(SystemExit(143))
-    result = nwave("surrogates", "--no-plot", "--json")
+    result = nwave("surrogates", "--json")
     assert (result.exit_code, result.stderr) == (143, "")
     assert json_object(result) == {"error": "interrupted"}
 
 
 def test_a_reader_that_has_enough_is_no_error(fail: Any) -> None:
     fail(BrokenPipeError(32, "Broken pipe"))
-    result = nwave("surrogates", "--no-plot", "--json")
+    result = nwave("surrogates", "--json")
     assert (result.exit_code, result.output) == (141, "")
 
 
@@ -142,13 +142,12 @@ def test_a_warning_is_one_line_without_a_file(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("nwavesdk.analysis.catalogue_shapes", warn)
     before = warnings.showwarning
-    result = nwave("surrogates", "--no-plot")
+    result = nwave("surrogates")
     assert result.stderr == "nwave: warning: careful: \\x1b[31m\n"
     assert warnings.showwarning is before
 
 
 FILE_OPTIONS = [
-    ("surrogates", "--plot", ".png"),
     ("data x", "--plot", ".png"),
     ("map x", "--plot", ".png"),
     ("chips x", "--plot", ".png"),
@@ -207,7 +206,6 @@ def test_folders_that_cannot_be_made_are_rejected_before_any_work(
 @pytest.mark.parametrize(
     ("command", "first", "second"),
     [
-        ("surrogates", "--no-plot", "--plot=a.png"),
         ("data x", "--no-plot", "--plot=a.png"),
         ("map x", "--no-plot", "--plot=a.png"),
         ("chips x", "--no-plot", "--plot=a.png"),

@@ -11,20 +11,11 @@ from nwavesdk import __version__
 from nwavesdk.train.config.facts import Origin
 
 
-def test_surrogates_as_table_object_and_picture(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("matplotlib")
-    table = nwave("surrogates", "--plot", tmp_path / "a" / "b.png")
+def test_surrogates_as_table_and_object() -> None:
+    table = nwave("surrogates")
     assert re.search(r"fast_sigmoid\(slope=25\)\s+1\s+0\.08\s", table.stdout)
-    assert (tmp_path / "a" / "b.png").read_bytes().startswith(b"\x89PNG")
-    drawn: list[Path] = []
-    monkeypatch.setattr("nwavesdk.plot.theme.write_png", lambda path, _: drawn.append(path))
     report = json_object(nwave("surrogates", "--json"))
     assert {shape["name"] for shape in report["surrogates"]} >= {"atan", "fast_sigmoid", "sigmoid"}
-    assert report["plot"] == "surrogates.png"
-    assert json_object(nwave("surrogates", "--no-plot", "--json"))["plot"] is None
-    assert drawn == [Path("surrogates.png")]
 
 
 def test_slopes_as_table_object_and_picture(run: Path) -> None:

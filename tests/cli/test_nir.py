@@ -188,6 +188,11 @@ def test_a_graph_of_another_library_needs_its_source(tmp_path: Path) -> None:
             "allow must be one of 'soft-reset', 'delayed-reset', got 'all'",
         ),
         (("import", "FILE", *DT, "--input-shape", "2,x"), "--input-shape: got '2,x', expected up"),
+        (("import", "FILE", *DT, "--input-shape", "9,9,9,9,9"), "expected up to 4 sizes from 1"),
+        (
+            ("import", "FILE", *DT, "--input-shape", "9999999"),
+            "with a product of at most 2,000,000",
+        ),
         (("import", "nothing.nir", *DT), "nothing.nir does not exist: check the name"),
         (("import", "FILE", *DT, "--source", "norse"), "graph.nir: nwavesdk has written the graph"),
         (("nir", "show", "FILE", *DT), "check: "),

@@ -16,7 +16,7 @@ from faults.world import World
 N_CASES = {"options": 8, "bytes": 8, "values": 8, "places": 8}
 N_OTHERS = 6
 # Commands that take seconds if they succeed; the whole suite tries more of them.
-SLOW = ("train", "compare", "slopes", "surrogates", "tune")
+SLOW = ("train", "compare", "slopes", "tune")
 
 
 # `test_trials.py` tests them.

@@ -44,6 +44,26 @@ def test_a_raster_has_a_mark_for_each_spike(dt):
     assert len(image.collections[0].get_offsets()) == len(places)
 
 
+def test_few_columns_are_lines_many_an_image_and_spikes_marks():
+    few = plot.series(torch.randn(50, 3), axes(), dt=1e-3, name="input")
+    assert (len(few.lines), few.get_xlabel(), few.get_xlim()) == (3, "time [ms]", (0, 50))
+    assert few.get_ylabel() == "input"
+    values = torch.randn(50, 5, 4)
+    many = plot.series(values, axes())
+    np.testing.assert_array_equal(many.images[0].get_array(), values.flatten(1).T)
+    assert many.get_xlabel() == "step"
+    spk = spikes(50, 3)
+    assert len(plot.series(spk, axes()).collections[0].get_offsets()) == spk.sum()
+    assert plot.series(2 * spikes(50, 20), axes()).images
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(5, 40), (1, 2), (1,)])
+def test_silence_and_one_step_can_be_drawn(shape):
+    for value in (0.0, 0.5):
+        plot.series(torch.full(shape, value), axes()).figure.canvas.draw()
+
+
 def test_membranes_have_a_line_per_neuron_and_marks_above():
     v = torch.randn(30, 3)
     u, s = v + 0.5, spikes(30, 3)
@@ -96,6 +116,8 @@ def test_without_axes_there_is_a_new_figure():
 def test_arguments_are_checked():
     with pytest.raises(TypeError, match="raster: ax must be matplotlib axes, got <Figure"):
         plot.raster(spikes(9, 3), Figure())
+    with pytest.raises(ValueError, match=r"series takes a series \[T, \*features\] .* shape \[\]"):
+        plot.series(torch.tensor(1.0))
     with pytest.raises(TypeError, match="rates: theme must be a Theme, got 'dark': pass plot.LIGH"):
         plot.rates(spikes(9, 3), theme="dark")
     with pytest.raises(ValueError, match=r"raster takes spikes \[T, \*features\].* shape \[9\]"):

@@ -13,19 +13,18 @@ from matplotlib.figure import Figure, FigureBase
 
 from nwavesdk import plot
 from nwavesdk.analysis.data_report import describe_lengths, lengths_by_set
-from nwavesdk.chip import FilterBank
 from nwavesdk.data import Indices, Series
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.source import Events, Sample
-from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
+from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.data import FileData, FilteredData
+from nwavesdk.train.config.data import FileData
 from nwavesdk.train.config.fields import MAX_SECONDS, is_table
-from nwavesdk.train.data.inputs import channel_options, series_options
+from nwavesdk.train.data.inputs import series_options
 from nwavesdk.train.data.load import RunData
 
-__all__ = ["choose_examples", "draw_data", "draw_recording", "draw_time_series"]
+__all__ = ["choose_examples", "draw_data", "draw_recording"]
 
 Array = npt.NDArray[Any]
 
@@ -33,12 +32,6 @@ Array = npt.NDArray[Any]
 MAX_EXAMPLES = 6
 ROW_HEIGHT = 1.5
 SUMMARY_HEIGHT = 3.1
-
-# A series with more columns than `MAX_LINES` is drawn as an image instead of lines, a line with
-# more points than `MAX_POINTS` as ranges, and a series of mostly zeros and ones as spikes.
-MAX_LINES = 8
-MAX_POINTS = 3000
-SHARE_OF_SPIKES = 0.9
 
 # A recording of events is divided into this many pictures if the sensor has pixels, otherwise into
 # this many steps.
@@ -64,10 +57,6 @@ def draw_data(
     Raises:
         RecordingError: If a recording can no longer be read.
     """
-    bank = None
-    if config.facts.chip is not None and isinstance(config.data, FilteredData):
-        bank = channel_options(config.data, config.net.dt, config.facts.chip).bank
-
     # All examples are from the training set, because the recordings of the test set must not be
     # seen: the picture shows only their number and lengths.
     train = Series(data.train.recordings, data.train.input)
@@ -76,14 +65,12 @@ def draw_data(
     figure = Figure(figsize=(12, sum(heights)))
     examples, summary = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     examples.suptitle(fill(f"Input of the net: {report['feature_text']}", 120), fontsize=10)
-    _draw_examples(examples, config, train, indices, bank, theme)
+    _draw_examples(examples, config, train, indices, theme)
 
-    panels = summary.subplots(1, 2 if bank is None else 3)
+    panels = summary.subplots(1, 2)
     _draw_lengths(panels[0], lengths_by_set(data), report, theme)
     _draw_counts(panels[1], report, theme)
     summary.legend(loc="outside lower center", ncols=3)
-    if bank is not None:
-        _draw_response(panels[2], bank, theme)
     return figure
 
 
@@ -128,7 +115,6 @@ def _draw_examples(
     config: CompletedConfig,
     train: Series,
     indices: Sequence[int],
-    bank: FilterBank | None,
     theme: Theme,
 ) -> None:
     """Draw a row for each recording: its content, the input of the net, and the target."""
@@ -153,9 +139,7 @@ def _draw_examples(
 
         # The input of the net is in the last panel, or in the panel before the target.
         axes = row[-1 - has_targets]
-        draw_time_series(axes, train.input_of(index), step, theme, "input of the net")
-        if bank is not None:
-            axes.set_yticks(range(0, bank.count, 3), [f"{hz:,.0f} Hz" for hz in bank.centers[::3]])
+        plot.series(train.input_of(index), axes, dt=step, name="input of the net", theme=theme)
 
     # All panels of a column have the same range of time, and the lowest has the labels.
     for column in grid.T:
@@ -177,7 +161,7 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
 
     if isinstance(values, tuple):
         samples, rate = values
-        draw_time_series(axes, samples[:, None], 1 / rate, theme, "full scale 1")
+        plot.series(samples, axes, dt=1 / rate, name="full scale 1", theme=theme)
         return f"sound, {len(samples) / rate:.3g} s"
 
     if kind == "image":
@@ -188,7 +172,7 @@ def draw_recording(axes: Axes, sample: Sample, kind: str, theme: Theme) -> str:
         axes.set(xticks=[], yticks=[])
         return f"image, {' × '.join(map(str, values.shape))}"
 
-    draw_time_series(axes, values.reshape(len(values), -1), None, theme, "recorded")
+    plot.series(values.reshape(len(values), -1), axes, name="recorded", theme=theme)
     width = values[0].size
     return f"{len(values):,} steps of {width:,} value{'s' if width > 1 else ''}"
 
@@ -212,61 +196,8 @@ def _draw_events(axes: Axes, events: Events, theme: Theme) -> None:
         frames = counts.reshape(n_frames, *events.shape)
         plot.event_frames(frames, axes, dt=duration / n_frames, theme=theme)
     else:
-        draw_time_series(axes, counts.reshape(n_frames, -1), duration / n_frames, theme, "channel")
-
-
-def draw_time_series(axes: Axes, values: Array, dt: float | None, theme: Theme, name: str) -> None:
-    """Draw a series `[T, C]`: few columns as lines, spikes as marks, others as an image.
-
-    Args:
-        axes: The panel.
-        values: The series.
-        dt: Time step [s]; None for a time axis in steps.
-        theme: Colors.
-        name: Label of the values.
-    """
-    n_steps, n_columns = values.shape
-    unit = time_unit(name, dt)
-    lowest, highest = values.min(), values.max()
-
-    if n_columns > 1 and np.isin(values, (0, 1)).mean() > SHARE_OF_SPIKES:
-        plot.raster(values, axes, dt=dt, theme=theme)
-    elif n_columns > MAX_LINES:
-        reach = max(-lowest, highest) or 1.0
-        # Colors are symmetric around 0 if there are negative values.
-        axes.imshow(
-            values.T,
-            aspect="auto",
-            origin="lower",
-            extent=(0, n_steps * unit, -0.5, n_columns - 0.5),
-            cmap=theme.diverging if lowest < 0 else theme.ramp,
-            vmin=-reach if lowest < 0 else 0,
-            vmax=reach,
-        )
-    else:
-        axes.set_prop_cycle(color=theme.hues)
-        points = _thinned(values)
-        time = (np.arange(len(points)) + 0.5) * n_steps * unit / len(points)
-        axes.plot(time, points, linewidth=1.0, drawstyle="steps-mid", marker="o" * (n_steps == 1))
-
-    axes.set_ylabel(name)
-    axes.locator_params("y", nbins=4)
-    axes.locator_params("x", integer=dt is None)
-    label_time(axes, n_steps, unit, dt)
-
-
-def _thinned(values: Array) -> Array:
-    """The series if it has up to `MAX_POINTS` steps, otherwise the ranges of its pieces.
-
-    The range of a piece is two points, its minimum and its maximum.
-    """
-    if len(values) <= MAX_POINTS:
-        return values
-
-    n_pieces = MAX_POINTS // 2
-    starts = np.arange(n_pieces) * len(values) // n_pieces
-    ranges = [np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)]
-    return np.stack(ranges, axis=1).reshape(MAX_POINTS, -1)
+        series = counts.reshape(n_frames, -1)
+        plot.series(series, axes, dt=duration / n_frames, name="channel", theme=theme)
 
 
 def _draw_target(
@@ -275,7 +206,7 @@ def _draw_target(
     """Draw the target of each step: values, or the number of a class with its name on the axis."""
     target = train.recordings.targets[index][: train.input.length]
     target = target.reshape(len(target), -1).repeat(train.input.hold, axis=0)
-    draw_time_series(axes, target, config.step_seconds, theme, "target")
+    plot.series(target, axes, dt=config.step_seconds, name="target", theme=theme)
     names = ["none", *(label_text(name, 12) for name in config.facts.classes)]
     if 1 < len(names) <= MAX_NAMES // 4:
         axes.set_yticks(range(-1, len(names) - 1), names)
@@ -314,15 +245,3 @@ def _draw_counts(axes: Axes, report: dict[str, Any], theme: Theme) -> None:
     # turned.
     if len(names) <= MAX_NAMES:
         axes.set_xticks(range(len(names)), names, rotation=90 * (sum(map(len, names)) > 60))
-
-
-def _draw_response(axes: Axes, bank: FilterBank, theme: Theme) -> None:
-    """Draw the gain of each filter of a chip against frequency."""
-    highest = bank.sample_rate / 2
-    frequencies = np.geomspace(bank.edges[0, 0] / 3, 0.9999 * highest, 1500)
-    gains = 20 * np.log10(np.maximum(bank.response(frequencies), 1e-6))
-    axes.semilogx(frequencies, gains.T, color=theme.hues[0], linewidth=1.2)
-    axes.set_title(f"{bank.count} Butterworth filters of order {bank.order}")
-    axes.set(xlabel="frequency [Hz]", ylabel="gain [dB]", ylim=(-40, 2))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.grid()

@@ -1,6 +1,6 @@
 """`RunBatch`: a training batch of a run, with its net, for the examination of its gradients."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from nwavesdk.deploy.stages import FRONTENDS
 from nwavesdk.layers import Recording
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.net.preparation import prepared
+from nwavesdk.surrogate import Surrogate
 from nwavesdk.train import CompletedConfig, Run, RunFolder
 from nwavesdk.train.data.load import load_run_data
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
@@ -22,8 +23,9 @@ from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.report.page import Section, gradient_plot, surrogate_plot
 
-__all__ = ["RunBatch", "busiest_neuron"]
+__all__ = ["RunBatch", "surrogate_sections"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -115,12 +117,21 @@ class RunBatch:
         )
 
 
-def busiest_neuron(recording: Recording) -> tuple[Tensor, Tensor]:
-    """Arguments z and spikes of the busiest neuron of the first layer, in the first sequence."""
+def surrogate_sections(
+    surrogates: Mapping[str, Surrogate], batch: RunBatch, recording: Recording
+) -> list[Section]:
+    """The derivatives of surrogates: over z, and in the busiest neuron of the first layer.
+
+    Args:
+        surrogates: Surrogates by name.
+        batch: A batch of a run.
+        recording: The recording of its net; the first sequence is shown.
+    """
     first = next(iter(recording.spiking.values()))
     z, spk = (values[0].detach().flatten(1) for values in (first.z, first.spk))
     neuron = int(spk.sum(0).argmax())
-    return z[:, neuron], spk[:, neuron]
+    trace = gradient_plot(surrogates, z[:, neuron], spk[:, neuron], batch.run.config.net.dt)
+    return [surrogate_plot(surrogates), trace]
 
 
 def _load_net(run: Run, has_mismatch: bool, use_initial: bool) -> tuple[RunNet, str]:

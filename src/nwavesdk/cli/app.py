@@ -1,6 +1,5 @@
 """The root of the command `nwave`, and common parts of its commands: options and output."""
 
-import json
 import math
 import os
 import re
@@ -17,6 +16,7 @@ from nwavesdk.cli.errors import OneLineGroup, open_standard_streams, print_resul
 from nwavesdk.cli.options import Command
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import check_folder, check_target, printable
+from nwavesdk.internal.formats import json_text
 from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import check_address
 
@@ -240,7 +240,7 @@ def aligned(rows: Iterable[Sequence[object]]) -> list[str]:
     """Rows as lines with columns of equal width; numbers have four digits.
 
     Example:
-        >>> aligned([("name", "peak"), ("atan", 1 / 3), ("linear", None)])
+        >>> aligned([("name", "peak"), ("atan", 1 / 3), ("linear", float("nan"))])
         ['name    peak', 'atan    0.3333', 'linear  none']
     """
     cells = [[_cell_text(value) for value in row] for row in rows]
@@ -255,14 +255,14 @@ def record_table(records: Iterable[Mapping[str, Any]], columns: Mapping[str, str
 
 
 def _cell_text(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return "none" if value is None else str(value)
+    if not isinstance(value, float):
+        return "none" if value is None else str(value)
+    return f"{value:.4g}" if math.isfinite(value) else "none"
 
 
 def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:
-    """Print a result: `content` as JSON with paths as text, or `lines` and the picture's file."""
+    """Print a result: `content` as JSON, or `lines` and the picture's file."""
     if content.get("plot") is not None:
         lines = [*lines, f"drawn in {content['plot']}"]
-    lines = [json.dumps(content, default=os.fspath)] if as_json else map(printable, lines)
+    lines = [json_text(content)] if as_json else map(printable, lines)
     print_result("\n".join(lines))

@@ -4,23 +4,18 @@ import re
 from functools import partial
 from pathlib import Path
 from textwrap import wrap
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any
 
 import typer
 
 import nwavesdk
 from nwavesdk.cli.app import (
     Json,
-    NoPlot,
     aligned,
     app,
-    check_combinations,
     folder_option,
-    picture_file,
-    picture_option,
     print_report,
     record_table,
-    step_shape,
 )
 from nwavesdk.internal.imports import require
 from nwavesdk.presets import DESCRIPTIONS, NAMES, PresetName, page_path
@@ -28,7 +23,6 @@ from nwavesdk.train.config.run_config import UNIONS
 
 __all__ = ["list_kernels", "list_neurons", "list_surrogates", "print_net"]
 
-InputKind = Literal["sound", "series", "image", "events", "features"]
 DTYPE = "float32"  # of the kernels
 
 # Head and key of the columns of `nwave surrogates`.
@@ -42,31 +36,10 @@ SHAPE_COLUMNS = {
 
 
 @app.command("net")
-@check_combinations(
-    needs={"--inputs": "PRESET", "--classes": "--inputs", "--kind": "--inputs"},
-)
 def print_net(
     preset: Annotated[
         PresetName | None,
         typer.Argument(metavar="PRESET", help="Print the page of this net. [list all]"),
-    ] = None,
-    inputs: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N[,N…]",
-            help="Print its layers for steps of this shape instead, as in 40 or 2,34,34.",
-        ),
-    ] = None,
-    classes: Annotated[
-        int | None,
-        typer.Option(min=1, max=100_000, help="Classes; with --inputs. [10]"),
-    ] = None,
-    kind: Annotated[
-        InputKind | None,
-        typer.Option(
-            metavar="|".join(get_args(InputKind)),
-            help="Kind of recordings; with --inputs. [by the shape: sound, image, events]",
-        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -76,12 +49,10 @@ def print_net(
     """
     if preset is None:
         _list_presets(as_json)
-    elif inputs is None:
+    else:
         page = page_path(preset).read_text(encoding="utf-8")
         content = {"preset": preset, "description": DESCRIPTIONS[preset], "text": page}
         print_report(as_json, content, page.splitlines())
-    else:
-        _print_layers(preset, step_shape("--inputs", inputs), classes or 10, kind, as_json)
 
 
 def _list_presets(as_json: bool) -> None:
@@ -97,27 +68,6 @@ def _list_presets(as_json: bool) -> None:
 
     lines = ["", "nwave net NAME prints one of them; nwave train --net NAME trains it."]
     print_report(as_json, {"presets": presets}, aligned(rows) + lines)
-
-
-def _print_layers(
-    preset: PresetName,
-    inputs: tuple[int, ...],
-    classes: int,
-    kind: InputKind | None,
-    as_json: bool,
-) -> None:
-    from nwavesdk.analysis.layer_table import layer_lines, layer_records
-    from nwavesdk.train.fit.network import build_preset
-
-    layers = layer_records(build_preset(preset, inputs, classes, kind), inputs)
-    content = {
-        "preset": preset,
-        "inputs": inputs,
-        "classes": classes,
-        "parameters": sum(layer["parameters"] for layer in layers),
-        "layers": layers,
-    }
-    print_report(as_json, content, layer_lines(layers))
 
 
 @app.command("neurons")
@@ -272,23 +222,11 @@ def list_kernels(
 
 
 @app.command("surrogates")
-@check_combinations(["--no-plot", "--plot"])
-def list_surrogates(
-    plot: Annotated[Path | None, picture_option("File of the picture. [surrogates.png]")] = None,
-    no_plot: NoPlot = False,
-    as_json: Json = False,
-) -> None:
-    """List the surrogates with formula, defaults, peak and area, and draw them."""
-    picture = picture_file(plot, no_plot, Path("surrogates.png"))
+def list_surrogates(as_json: Json = False) -> None:
+    """List the surrogates with formula, defaults, peak and area."""
     shapes = nwavesdk.analysis.catalogue_shapes()
-    if picture is not None:
-        from nwavesdk.analysis.pictures import draw_derivatives
-
-        nwavesdk.plot.theme.write_png(picture, draw_derivatives)
-
     records = []
     for shape in shapes:
         defaults = ", ".join(f"{name}={value:g}" for name, value in shape["defaults"].items())
         records.append({**shape, "call": f"{shape['name']}({defaults})"})
-    lines = record_table(records, SHAPE_COLUMNS)
-    print_report(as_json, {"surrogates": shapes, "plot": picture}, lines)
+    print_report(as_json, {"surrogates": shapes}, record_table(records, SHAPE_COLUMNS))

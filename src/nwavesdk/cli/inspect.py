@@ -1,6 +1,5 @@
 """Commands that inspect data and runs: `nwave data`, `eval`, `slopes` and `diagnose`."""
 
-import math
 import warnings
 from functools import partial
 from pathlib import Path
@@ -88,7 +87,7 @@ def inspect_data(
 ) -> None:
     """Read the recordings of PATH as `nwave train` does; report and draw the input of a net.
 
-    With --chip, sound passes the filter bank of the chip, which is drawn, too.
+    With --chip, sound passes the filter bank of the chip.
     """
     from nwavesdk.train.data.load import complete_data
 
@@ -291,8 +290,8 @@ def diagnose_run(
     advice = [
         f"{finding.kind.upper()}: {finding.text}. Remedy: {finding.remedy}." for finding in findings
     ]
-    layers = [{"name": names[layer.layer], **_finite_values(layer)} for layer in health.layers]
-    memory = [{"name": names[layer.layer], **_finite_values(layer)} for layer in memories]
+    layers = [{"name": names[layer.layer], **vars(layer)} for layer in health.layers]
+    memory = [{"name": names[layer.layer], **vars(layer)} for layer in memories]
     sparsity = connection_sparsity(batch.net)
 
     content = {
@@ -306,7 +305,7 @@ def diagnose_run(
         "sparsity": sparsity,
         "layers": layers,
         "memory": memory,
-        "findings": [_finite_values(finding) for finding in findings],
+        "findings": findings,
     }
     lines = [
         f"{len(batch.recordings.y)} recordings, {batch.weights} weights, loss "
@@ -322,11 +321,3 @@ def diagnose_run(
         shares = ", ".join(f"{name} {share:.0%}" for name, share in sparsity.items())
         lines.append(f"Connections of weight 0: {shares}.")
     print_report(as_json, content, lines)
-
-
-def _finite_values(instance: object) -> dict[str, Any]:
-    """The fields of an object for JSON, which has neither infinity nor NaN."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in vars(instance).items()
-    }

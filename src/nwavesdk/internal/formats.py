@@ -15,12 +15,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import to_jsonable_python
+
 from nwavesdk.internal.files import FileError, one_line, read_bytes, write_atomically
 from nwavesdk.internal.imports import require
 
 __all__ = [
     "UNSEALED",
     "check_seal",
+    "json_text",
     "parse_json",
     "parse_toml",
     "read_sealed",
@@ -58,6 +61,20 @@ def parse_json(content: bytes, path: object) -> dict[str, Any]:
         fault = f"holds a JSON {type(value).__name__}, expected an object in braces"
         raise FileError(path, fault, "restore it")
     return value
+
+
+def json_text(content: object, *, indent: int | None = None) -> str:
+    """The JSON of a content, in which numbers that are not finite are null and paths are texts.
+
+    Args:
+        content: Values that JSON has, paths and dataclasses.
+        indent: Number of blanks before each level; None for a single line.
+
+    Example:
+        >>> json_text({"file": Path("a.wav"), "score": float("nan")})
+        '{"file": "a.wav", "score": null}'
+    """
+    return json.dumps(to_jsonable_python(content, inf_nan_mode="null"), indent=indent)
 
 
 def parse_toml(content: bytes, path: object) -> dict[str, Any]:

@@ -26,19 +26,20 @@ __all__ = [
     "membranes",
     "raster",
     "rates",
+    "series",
     "weights",
 ]
 
 if TYPE_CHECKING:
     from nwavesdk.plot.connections import delays, weights
-    from nwavesdk.plot.recordings import event_frames, membranes, raster, rates
+    from nwavesdk.plot.recordings import event_frames, membranes, raster, rates, series
     from nwavesdk.plot.theme import DARK, LIGHT, Theme
 else:
     _import, __dir__ = import_on_use(
         __name__,
         {
             "nwavesdk.plot.connections": ["delays", "weights"],
-            "nwavesdk.plot.recordings": ["event_frames", "membranes", "raster", "rates"],
+            "nwavesdk.plot.recordings": ["event_frames", "membranes", "raster", "rates", "series"],
             "nwavesdk.plot.theme": ["DARK", "LIGHT", "Theme"],
         },
     )

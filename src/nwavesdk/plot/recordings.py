@@ -1,4 +1,4 @@
-"""Plots of a recording: spikes, membranes, rates, and frames of events."""
+"""Plots of a recording: spikes, series, membranes, rates, and frames of events."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,11 +13,16 @@ from matplotlib.ticker import MaxNLocator
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.plot.theme import LIGHT, Array, Theme, as_array, label_time, time_unit, wanted_axes
 
-__all__ = ["event_frames", "membranes", "raster", "rates"]
+__all__ = ["event_frames", "membranes", "raster", "rates", "series"]
 
 Picture = npt.NDArray[np.float64]
 
 _ONE_RECORDING = "pass one recording of a batch, as in spk[0]"
+
+# A series with more columns than `MAX_LINES` is drawn as an image instead of lines, and a line with
+# more points than `MAX_POINTS` as ranges.
+MAX_LINES = 8
+MAX_POINTS = 3000
 
 
 def raster(
@@ -60,6 +65,78 @@ def raster(
     ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     label_time(ax, len(layer), unit, dt)
     return ax
+
+
+def series(
+    values: Any,
+    ax: Axes | None = None,
+    *,
+    dt: float | None = None,
+    name: str = "value",
+    theme: Theme = LIGHT,
+) -> Axes:
+    """Draw a series over time: up to eight columns as lines, more as an image, spikes as marks.
+
+    Args:
+        values: [T] or [T, *features], such as features of sound or values of a sensor.
+        ax: Where to draw; None makes a figure.
+        dt: Time step [s], for an axis in ms; None is an axis in steps.
+        name: Label of the values.
+        theme: Colors.
+
+    Example:
+        >>> import torch
+        >>> ax = series(torch.randn(100, 3), name="acceleration")
+        >>> len(ax.lines)
+        3
+    """
+    shapes = dict.fromkeys(range(1, 6), "a series [T, *features]")
+    array = as_array("series", values, shapes, "pass one recording of a batch, as in x[0]")
+    array = array.reshape(len(array), -1)
+    unit = time_unit("series", dt)
+    ax = wanted_axes("series", ax, theme)
+    n_steps, n_columns = array.shape
+
+    if n_columns > 1 and np.isin(array, (0, 1)).all():
+        raster(array, ax, dt=dt, theme=theme)
+    elif n_columns > MAX_LINES:
+        lowest, highest = array.min(), array.max()
+        reach = max(-lowest, highest) or 1.0
+        # Colors are symmetric around 0 if there are negative values.
+        ax.imshow(
+            array.T,
+            aspect="auto",
+            origin="lower",
+            extent=(0, n_steps * unit, -0.5, n_columns - 0.5),
+            cmap=theme.diverging if lowest < 0 else theme.ramp,
+            vmin=-reach if lowest < 0 else 0,
+            vmax=reach,
+        )
+    else:
+        ax.set_prop_cycle(color=theme.hues)
+        points = _thinned(array)
+        time = (np.arange(len(points)) + 0.5) * n_steps * unit / len(points)
+        ax.plot(time, points, linewidth=1.0, drawstyle="steps-mid", marker="o" * (n_steps == 1))
+
+    ax.set_ylabel(name)
+    ax.locator_params("y", nbins=4)
+    ax.locator_params("x", integer=dt is None)
+    label_time(ax, n_steps, unit, dt)
+    return ax
+
+
+def _thinned(values: Array) -> Array:
+    """The series if it has up to `MAX_POINTS` steps, otherwise the ranges of its pieces.
+
+    The range of a piece is two points, its minimum and its maximum.
+    """
+    if len(values) <= MAX_POINTS:
+        return values
+
+    n_pieces = MAX_POINTS // 2
+    starts = np.arange(n_pieces) * len(values) // n_pieces
+    ranges = [np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)]
+    return np.stack(ranges, axis=1).reshape(MAX_POINTS, -1)
 
 
 def membranes(

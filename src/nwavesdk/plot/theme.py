@@ -290,7 +290,7 @@ def as_array(owner: str, values: Any, shapes: dict[int, str], remedy: str) -> Ar
             ) from None
 
     if array.ndim not in shapes or not array.size:
-        expected = " or ".join(shapes.values())
+        expected = " or ".join(dict.fromkeys(shapes.values()))
         raise ValueError(
             f"{owner} takes {expected} with at least one element, got the shape "
             f"{list(array.shape)}: {remedy}."

@@ -6,8 +6,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.analysis.hpo.namespaces import LOSSES, LossName, check_config, read_trial_config
-from nwavesdk.analysis.study import Dimension
+from nwavesdk.analysis.hpo.namespaces import LOSSES, LossName, read_trial_config
 
 REGRESSION = {"loss.name": "mse", "data.task": "regression"}
 
@@ -18,6 +17,7 @@ REGRESSION = {"loss.name": "mse", "data.task": "regression"}
         ({"modle.hidden": 3}, "modle: expected no entry of this name"),
         ({"hidden": 3}, "hidden: expected no entry of this name"),
         ({3: 1}, "3: expected no entry of this name"),
+        ({"data": {"batch_size": 8}}, "data: expected no entry of this name"),
         ({"optim.rate": 3}, "optim.rate: expected no entry of this name"),
         ({"data.batchsize": 3}, "data.batchsize: expected no entry of this name"),
         ({"data.batch_size": 0}, "data.batch_size: expected at least 1"),
@@ -41,24 +41,6 @@ def test_a_mistake_is_one_line(config: dict[str, Any], changes: dict[str, Any], 
 def test_data_are_asked_for() -> None:
     with pytest.raises(ValueError, match="HPOWrapper: config: data: missing"):
         read_trial_config({"model.hidden": 8})
-
-
-@pytest.mark.hpo
-@pytest.mark.parametrize(
-    ("fixed", "varying", "words"),
-    [
-        ({}, {"data.split": ["auto"]}, "data.split cannot vary, because scores"),
-        ({}, {"optim.lr": [0.1, -1.0]}, "optim.lr: expected at least 1e-12"),
-        ({"optim.lr": -1.0}, {}, "optim.lr: expected at least 1e-12"),
-    ],
-)
-def test_all_that_trials_may_get_is_checked(
-    config: dict[str, Any], fixed: dict[str, Any], varying: dict[str, list[Any]], words: str
-) -> None:
-    space = {name: Dimension(choices=choices) for name, choices in varying.items()}
-    with pytest.raises(ValueError, match=words) as caught:
-        check_config({**config, **fixed}, space)
-    assert str(caught.value).startswith("HPOWrapper: ")
 
 
 def test_the_metric_is_that_of_the_task(config: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ pytest.importorskip("lightning")
 from analysis.here import Here
 from analysis.hpo.nets import Other, build
 from nwavesdk.analysis.hpo.wrapper import HPOWrapper, read_arguments
-from nwavesdk.analysis.study.search_file import Dimension
+from nwavesdk.analysis.study.search_file import distribution_of
 from nwavesdk.train import BrokenRunError
 
 pytestmark = pytest.mark.hpo
@@ -57,12 +57,13 @@ def test_a_domain_is_a_dimension(name: str, arguments: Any, expected: dict[str, 
     builder, fixed, space = read_arguments("json:loads", config)
     assert builder.__name__ == "loads"
     assert fixed == {"a.y": [1, {"b": 2}]}
-    assert space["a.x"].distribution == Dimension.of(expected).distribution
+    assert space["a.x"] == distribution_of("a.x", expected)
 
 
 @pytest.mark.parametrize(
     ("changes", "options", "words"),
     [
+        ({"data.data_parent": 3}, {}, "data_parent: expected the path"),
         ({"modle.x": 1}, {}, "HPOWrapper: config: modle: expected no entry of this name"),
         ({"optim.lr": -1.0}, {}, "optim.lr: expected at least 1e-12"),
         ({"optim.lr": ("uniform", -1.0, 1.0)}, {}, "optim.lr: expected at least 1e-12"),
@@ -91,7 +92,7 @@ def test_a_mistake_is_one_line_before_anything_is_written(
 ) -> None:
     varying = {n: domain(*v) if isinstance(v, tuple) else v for n, v in changes.items()}
     with pytest.raises(ValueError, match=words) as caught:
-        make({**config, **varying}, tmp_path / "search", **options)
+        make({**config, **varying}, tmp_path / "search", **options).fit()
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "search").exists()
 

@@ -12,6 +12,7 @@ pytest.importorskip("lightning")
 from nwavesdk.analysis.slopes import RecordedPass
 from nwavesdk.analysis.slopes.report import SlopeReport, slopes_picture, write_page
 from nwavesdk.data import Batch
+from nwavesdk.internal.formats import json_text
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
 from nwavesdk.plot.theme import write_png
 from nwavesdk.surrogate import fast_sigmoid
@@ -47,7 +48,7 @@ def report(batch):
 
 
 def test_json_has_every_candidate_and_the_recommendation(report):
-    content = json.loads(json.dumps(report.as_json(), allow_nan=False))
+    content = json.loads(json_text(report.as_json()))
     names = [f"fast_sigmoid(slope={slope})" for slope in (2, 8, 25)]
     assert [candidate["name"] for candidate in content["candidates"]] == names
     assert content["layers"] == ["1", "4"]

@@ -118,13 +118,13 @@ def search(content: Content, tmp_path_factory: pytest.TempPathFactory) -> RunSea
 def _seed_of(content: Content) -> int:
     """A seed with which one of four trials crashes; versions of Optuna draw differently."""
     optuna = pytest.importorskip("optuna")
-    space = {name: d.distribution for name, d in TuneConfig.of(content()).space.items()}
+    space = TuneConfig.of(content()).distributions
     for seed in range(100):
         search = RunSearch(Path("none"), TuneConfig.of(content(seed=seed)))
         study = optuna.create_study(sampler=search.sampler(0))
         drawn = []
         for _ in range(4):
-            trial = study.ask(dict(space))
+            trial = study.ask(space)
             drawn.append(json.loads(trial.params["net.tau"]))
             study.tell(trial, 0.0)
         if drawn.count(CRASHES) == 1:

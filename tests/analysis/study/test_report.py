@@ -13,6 +13,7 @@ pytest.importorskip("lightning")
 from nwavesdk.analysis.study import RunSearch, Study, TuneConfig
 from nwavesdk.analysis.study.report import result_of, write_study_report
 from nwavesdk.internal.files import FileError
+from nwavesdk.internal.formats import json_text
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_the_page_is_whole_and_loads_nothing(copied: Any, texts: list[str]) -> N
         assert text in page
     assert (copied.path / "pictures" / f"{texts[-1]}.png").is_file()
     content = json.loads((copied.path / "result.json").read_text())
-    assert content == json.loads(json.dumps(result_of(copied)))
+    assert content == json.loads(json_text(result_of(copied)))
     assert [cell["name"] for cell in content["cells"]] == [cell.name for cell in copied.cells]
 
 
@@ -80,7 +81,7 @@ def test_json_has_null_where_a_number_is_not_defined(
     """With one seed, an interval is not defined."""
     monkeypatch.setattr(Study, "tables", {"means": comparison.tables["means"]})
     comparison.tables["means"].rows[0][3] = math.nan  # type: ignore[index]  # a list
-    assert result_of(comparison)["means"][0]["low"] is None
+    assert json.loads(json_text(result_of(comparison)))["means"][0]["low"] is None
 
 
 @pytest.mark.parametrize("copied", ["comparison"], indirect=True)

@@ -1,6 +1,7 @@
 """Searches: trials, early stops, a search after a kill, and a damaged journal."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,15 @@ def test_an_error_of_a_run_is_one_line_and_whole_in_its_log(
     with pytest.raises(CrashError, match=r"^RuntimeError: a net with slow neurons$"):
         Here().call(run_cell, (str(tmp_path / "run"), choices, 1, None))
     assert "Traceback" in (tmp_path / "run.log").read_text()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("other")])
+def test_a_log_that_is_not_a_file_is_one_line(make: Any, tmp_path: Path) -> None:
+    make(tmp_path / "run.log")
+    with pytest.raises(FileError, match=r"run\.log is .*, expected a file"):
+        run_cell((str(tmp_path / "run"), {"learning": {"epochs": 1}}, 1, None))
+    assert not (tmp_path / "other").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_the_command(

@@ -87,6 +87,8 @@ def test_each_recording_is_tested_in_one_fold(folds: Study) -> None:
     assert [cell.name for cell in folds.cells] == ["fold 1", "fold 2", "fold 3"]
     tested = [cell.facts["recordings"][2] for cell in folds.cells]
     assert sum(tested) == RECORDINGS
+    # The test follows when all folds are trained: the runs have not read their test sets.
+    assert all("test_accuracy" not in cell.folder.read_result() for cell in folds.cells)
     confusion = sum(np.array(cell.numbers["confusion"]) for cell in folds.cells)
     assert confusion.sum(axis=1).tolist() == [16, 16, 16]
     accuracies = [cell.numbers["test_accuracy"] for cell in folds.cells]

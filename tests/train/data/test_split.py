@@ -89,6 +89,19 @@ def test_a_test_set_that_is_not_wanted_is_not_read(
         load_run_data(before)
 
 
+def test_folds_without_a_test_set_share_the_frames_of_all_recordings(tmp_path: Path) -> None:
+    path = small_data.make_npy(tmp_path / "data")
+    for number in (1, 2):
+        _, with_test = data_of(path, folds=2, fold=number)
+        config, data = data_of(path, folds=2, fold=number, test=False)
+        assert data.is_cached
+        assert data.train.recordings.keys == with_test.train.recordings.keys
+        assert (len(data.test), config.facts.recordings[2]) == (0, len(with_test.test))
+
+        read = load_run_data(config, reads_test=True)
+        assert read.test.recordings.keys == with_test.test.recordings.keys
+
+
 def test_one_class_is_not_enough(tmp_path: Path) -> None:
     np.savez(tmp_path / "one.npz", x=np.zeros((6, 5, 2), np.float32), y=np.array(["a"] * 6))
     with pytest.raises(ValueError, match=r"one\.npz has only one class \('a'\), expected at least"):

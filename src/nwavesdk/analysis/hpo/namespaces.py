@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from nwavesdk import loss as losses
-from nwavesdk.analysis.study.search_file import Dimension, sample_values
+from nwavesdk.analysis.study.search_file import nested
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Share
 
-__all__ = ["LOSSES", "TrialConfig", "check_config", "read_trial_config"]
+__all__ = ["FIXED_KEYS", "LOSSES", "TrialConfig", "read_trial_config"]
 
 
 LossName = Literal[
@@ -95,10 +95,9 @@ class TrainerConfig(FrozenModel):
 
 
 class EarlyStop(FrozenModel):
-    """`early_stop.*`: the condition under which a trial without improvement ends early."""
+    """`early_stop.*`: the number of epochs without improvement after which a trial ends."""
 
     patience: Epochs | None = None
-    min_delta: Annotated[Moderate, Field(ge=0)] = 0.0
 
 
 class TrialConfig(FrozenModel):
@@ -154,8 +153,7 @@ class TrialConfig(FrozenModel):
         return self
 
 
-# Keys that cannot vary: scores on different data, sets or metrics cannot be compared, and a search
-# over seeds would only find a lucky seed.
+# Keys that cannot vary.
 FIXED_KEYS = {
     "data.data_parent",
     "data.max_seconds",
@@ -170,40 +168,10 @@ FIXED_KEYS = {
 }
 
 
-def check_config(fixed: Mapping[str, Any], space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
-    """Check all values that trials may have.
-
-    Args:
-        fixed: The values that all trials share, by `namespace.key`.
-        space: The dimension of each key that varies.
-
-    Returns:
-        The values that were checked; see `sample_values`.
-
-    Raises:
-        ValueError: If a key is unknown or cannot vary, or a value is out of its range. The message
-            names the key.
-    """
-    for key in FIXED_KEYS & space.keys():
-        raise ValueError(
-            f"HPOWrapper: {key} cannot vary, because scores on other data, metrics or seeds are "
-            "not comparable: pass one value."
-        )
-
-    samples = sample_values(space)
-    for values in samples:
-        read_trial_config({**fixed, **values})
-    return samples
-
-
 def read_trial_config(config: Mapping[str, Any]) -> TrialConfig:
     """The settings of a trial from its flat config.
 
     Raises:
         ValueError: If a key is unknown or a value is out of its range. The message names the key.
     """
-    namespaces: dict[str, dict[str, Any]] = {}
-    for name, value in config.items():
-        namespace, _, key = str(name).partition(".")
-        namespaces.setdefault(namespace, {})[key] = value
-    return TrialConfig.of(namespaces, "HPOWrapper: config")
+    return TrialConfig.of(nested(config), "HPOWrapper: config")

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
@@ -95,19 +93,12 @@ def train_one_trial(
     for row in run.read_metrics() if run.metrics.is_file() else []:
         report_row(row)
 
-    stop = Patience(
-        SCORE,
-        trial.early_stop.min_delta,
-        trial.early_stop.patience or trial.trainer.epochs,
-        mode="max",
-    )
     history = fit(
         learner,
         Loaders(data, batch_size=trial.data.batch_size, seed=trial.data.seed),
         run,
         checkpoints=AtomicCheckpointIO(str(trial), report_row),
         machine=MachineConfig(accelerator="cpu"),
-        callbacks=[stop],
     )
 
     learner.load_state_dict(history.weights)
@@ -173,6 +164,7 @@ def open_trial(
         clip=trial.trainer.clip,
         most_spikes=None,
         keep="best",
+        patience=trial.early_stop.patience,
     )
     learner = TrialLearner(net, task, learning, seed=trial.trainer.seed, draws_mismatch=True)
     return trial, learner, data
@@ -295,11 +287,3 @@ class BothOutputs(nn.Module):
     def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """Spikes and membranes as one tensor."""
         return torch.stack([spk, mem])
-
-
-class Patience(EarlyStopping):
-    """Ends a trial that no longer improves. A trial that has ended early does not resume."""
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Stop again, because Lightning does not restore that the trial was stopped."""
-        trainer.should_stop = self.wait_count >= self.patience

@@ -10,7 +10,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any, Literal
 
-from nwavesdk.analysis.hpo.namespaces import check_config
+from nwavesdk.analysis.hpo.namespaces import FIXED_KEYS
 from nwavesdk.analysis.hpo.trial import (
     BEST,
     SCORE,
@@ -22,7 +22,12 @@ from nwavesdk.analysis.hpo.trial import (
 from nwavesdk.analysis.study.cells import Course, Job, Report, run_job
 from nwavesdk.analysis.study.executors import on_ray
 from nwavesdk.analysis.study.search import ERROR, Search, state_of
-from nwavesdk.analysis.study.search_file import Dimension, SearchConfig
+from nwavesdk.analysis.study.search_file import (
+    SearchConfig,
+    distribution_of,
+    reject_fixed,
+    sample_values,
+)
 from nwavesdk.analysis.study.study import begin_study, has_begun
 from nwavesdk.internal.files import one_line
 from nwavesdk.internal.imports import require
@@ -82,8 +87,8 @@ class HPOWrapper(Search):
             must then continue the trial.
 
     Raises:
-        ValueError: If a namespace or key is unknown, a value is out of its range, or the builder
-            cannot be imported; nothing is written.
+        ValueError: If a value cannot be searched or must not vary, or the builder cannot be
+            imported.
 
     Example:
         >>> from ray import tune  # doctest: +SKIP
@@ -107,9 +112,10 @@ class HPOWrapper(Search):
     ) -> None:
         builder, fixed, space = read_arguments(model_builder, config)
         self.model_builder = builder
-        self.samples = check_config(fixed, space)
+        reject_fixed(FIXED_KEYS, space)
         # An absolute path, because the processes of a cluster have other working folders.
-        fixed["data.data_parent"] = os.path.abspath(fixed["data.data_parent"])
+        if isinstance(folder := fixed.get("data.data_parent"), str):
+            fixed["data.data_parent"] = os.path.abspath(folder)
 
         search = {
             "trials": num_samples,
@@ -124,11 +130,11 @@ class HPOWrapper(Search):
             content={
                 "model_builder": f"{builder.__module__}:{getattr(builder, '__qualname__', '')}",
                 "config": fixed,
-                "space": {name: vars(dimension) for name, dimension in space.items()},
+                "space": {name: vars(distribution) for name, distribution in space.items()},
                 "search": search,
             },
             settings=SearchConfig.of(search, "HPOWrapper"),
-            space={name: dimension.distribution for name, dimension in space.items()},
+            space=space,
             work=partial(run_trial, builder, train),
             choices=lambda values: {**fixed, **values},
         )
@@ -141,13 +147,14 @@ class HPOWrapper(Search):
                 see the folder of the search and the data, and be able to import the builder.
 
         Raises:
-            ValueError: If the data cannot be used, the outputs of the model have the wrong shape,
-                or the folder holds other files; nothing is written.
+            ValueError: If a namespace or key is unknown, a value is out of its range, the data
+                cannot be used, the outputs of the model have the wrong shape, or the folder holds
+                other files; nothing is written.
             BrokenRunError: If all trials have crashed, or another process works on the search.
         """
         if not has_begun(self.file):
             # Build a model for each sample of the space, and check its outputs on one batch.
-            for values in self.samples:
+            for values in sample_values(self.space):
                 open_trial(self.choices(values), self.model_builder)
         begin_study(self.file, self.content)
         n_jobs = self.settings.max_concurrent
@@ -203,8 +210,8 @@ def run_trial(model_builder: ModelBuilder, train: TrainOneTrial, job: Job) -> Co
 
 def read_arguments(
     model_builder: Any, config: Mapping[str, Any]
-) -> tuple[Any, dict[str, Any], dict[str, Dimension]]:
-    """The function that builds a model, the fixed values of a config, and the space of the rest.
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """The function that builds a model, the fixed values of a config, and the other distributions.
 
     Args:
         model_builder: The function, or its import path.
@@ -215,7 +222,6 @@ def read_arguments(
             value nor a domain that Optuna can search.
     """
     to_optuna = require("ray.tune.search.optuna", "hpo").OptunaSearch.convert_search_space
-    to_json = require("optuna.distributions", "hpo").distribution_to_json
     try:
         if isinstance(model_builder, str):
             model_builder = resolve_name(model_builder)
@@ -223,10 +229,12 @@ def read_arguments(
         # called.
         require("ray.cloudpickle", "hpo").dumps(partial(model_builder))
 
-        # Optuna warns about choices that are lists or mappings, which `Dimension` writes as JSON.
+        # Optuna warns about choices that are lists or mappings, which then become texts of JSON.
         with warnings.catch_warnings(action="ignore"):
-            domains = {name: to_json(domain) for name, domain in to_optuna({**config}).items()}
-        space = {n: Dimension.of(json.loads(text)["attributes"]) for n, text in domains.items()}
+            space = to_optuna({**config})
+        for name, domain in space.items():
+            if hasattr(domain, "choices"):
+                space[name] = distribution_of(name, {"choices": domain.choices})
         fixed = {name: value for name, value in config.items() if name not in space}
         return model_builder, json.loads(json.dumps(fixed, allow_nan=False)), space
     except Exception as error:  # a user's module can raise anything

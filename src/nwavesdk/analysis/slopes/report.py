@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nwavesdk.analysis.run_batch import RunBatch, busiest_neuron
+from nwavesdk.analysis.run_batch import RunBatch, surrogate_sections
 from nwavesdk.analysis.slopes.candidates import surrogate_label
 from nwavesdk.analysis.slopes.recorded_pass import RecordedPass
 from nwavesdk.analysis.slopes.scan import (
@@ -24,7 +24,7 @@ from nwavesdk.analysis.slopes.scan import (
 from nwavesdk.analysis.text_table import text_table
 from nwavesdk.plot.theme import Theme
 from nwavesdk.surrogate import Surrogate
-from nwavesdk.train.report.page import CellValue, ReportPage, Table, gradient_plot, surrogate_plot
+from nwavesdk.train.report.page import CellValue, ReportPage, Table
 
 __all__ = ["SlopeReport", "slopes_picture", "write_page"]
 
@@ -83,7 +83,7 @@ class SlopeReport:
         return cls(recorded=recorded, scan=scan, advice=advice, checked=checked, seconds=seconds)
 
     def as_json(self) -> dict[str, Any]:
-        """All numbers; undefined numbers are null."""
+        """All numbers."""
         scan = self.scan
         return {
             "layers": list(scan.layers),
@@ -95,7 +95,10 @@ class SlopeReport:
             "candidates": [_candidate_json(scan, row) for row in range(len(scan.candidates))],
             RECOMMENDED: {
                 **_candidate_json(self.checked, 0),
-                "advice": [_advice_json(entry) for entry in self.advice],
+                "advice": [
+                    {**vars(entry), "surrogate": surrogate_label(entry.surrogate)}
+                    for entry in self.advice
+                ],
             },
         }
 
@@ -138,23 +141,9 @@ def _candidate_json(scan: SlopeScan, row: int) -> dict[str, Any]:
         "norm": scan.norm[row].tolist(),
         "by_time": scan.by_time[row].tolist(),
         "usable": scan.usable[row].tolist(),
-        "transfer": [_finite_or_none(value) for value in scan.transfer[row]],
-        "ratio": _finite_or_none(scan.ratio[row]),
+        "transfer": scan.transfer[row].tolist(),
+        "ratio": float(scan.ratio[row]),
     }
-
-
-def _advice_json(entry: Advice) -> dict[str, Any]:
-    keys = ("share", "share_now", "transfer", "usable")
-    return {
-        "layer": entry.layer,
-        "surrogate": surrogate_label(entry.surrogate),
-        **{key: _finite_or_none(getattr(entry, key)) for key in keys},
-        "reason": entry.reason,
-    }
-
-
-def _finite_or_none(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 def slopes_picture(report: SlopeReport, theme: Theme) -> Figure:
@@ -218,8 +207,6 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
 
     surrogates = {surrogate_label(s): s for chosen in report.scan.surrogates for s in chosen}
     shown = dict(list(surrogates.items())[:MAX_CURVES])
-    trace = busiest_neuron(report.recorded.recording)
-
     page = ReportPage(
         title="How much gradient reaches each layer",
         summary=f"{len(batch.recordings.y)} training recordings, {batch.weights} weights, "
@@ -228,8 +215,7 @@ def write_page(path: Path, report: SlopeReport, batch: RunBatch) -> None:
         sections=[
             recommended,
             report.table(),
-            surrogate_plot(shown),
-            gradient_plot(shown, *trace, batch.run.config.net.dt),
+            *surrogate_sections(shown, batch, report.recorded.recording),
         ],
     )
     page.write(path)

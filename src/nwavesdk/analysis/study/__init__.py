@@ -2,13 +2,12 @@
 
 from nwavesdk.analysis.study.cells import Cell
 from nwavesdk.analysis.study.executors import on_processes, on_ray
-from nwavesdk.analysis.study.search_file import Dimension, SearchConfig, TuneConfig
+from nwavesdk.analysis.study.search_file import SearchConfig, TuneConfig
 from nwavesdk.analysis.study.study import Study, compare_surrogates, cross_validate
 from nwavesdk.analysis.study.tune import RunSearch
 
 __all__ = [
     "Cell",
-    "Dimension",
     "RunSearch",
     "SearchConfig",
     "Study",

@@ -1,19 +1,17 @@
 """The cells of a study, each a run of `nwave train`, and the work of a process on a cell."""
 
 import contextlib
-import io
-import os
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 
 from nwavesdk.analysis.study.search_file import flat_settings
 from nwavesdk.internal.checks import finite_number
-from nwavesdk.internal.files import FileWriteError, one_line
+from nwavesdk.internal.files import FileWriteError, check_target, one_line
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train import BrokenRunError, Run, RunFolder
 from nwavesdk.train.run_folder import BusyError, reading_run_file
@@ -225,40 +223,26 @@ def test_cell(job: Job) -> None:
 def log_beside(path: Path) -> Iterator[None]:
     """Redirect the output of this process to `PATH.log`, and shorten its errors to one line.
 
-    If the log cannot be written, the output is lost, but the cell runs.
-
     Raises:
         BrokenRunError: If the cell cannot continue because of its environment, such as a full disk.
         CrashError: If the cell itself failed; the log has the whole error.
+        FileError: If something other than a file has the name of the log.
     """
+    file = path.with_suffix(".log")
+    check_target(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "a", 1, errors="backslashreplace") as log:
+        try:
+            with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+                yield
+        except BusyError:
+            raise
+        except Exception as error:  # a net or a loss can raise anything
+            if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
+                raise BrokenRunError(one_line(error)) from None
 
-    def open_log(name: str, flags: int) -> int:
-        # Do not follow a link, and do not wait for the reader of a pipe.
-        flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        return os.open(name, flags, 0o666)
-
-    log: TextIO = io.StringIO()
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log = open(  # noqa: SIM115  # closed below
-            path.with_suffix(".log"), "a", 1, errors="backslashreplace", opener=open_log
-        )
-
-    try:
-        with contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-            yield
-    except BusyError:
-        raise
-    except Exception as error:  # a net or a loss can raise anything
-        if isinstance(error, FileWriteError) or isinstance(error.__cause__, FileWriteError):
-            raise BrokenRunError(one_line(error)) from None
-
-        with contextlib.suppress(OSError):
             traceback.print_exc(file=log)
-        # Our own errors are clear without the name of their class.
-        is_clear = isinstance(error, ValueError | OSError | BrokenRunError)
-        kind = "" if is_clear else f"{type(error).__name__}: "
-        raise CrashError(f"{kind}{one_line(error)}") from None
-    finally:
-        with contextlib.suppress(OSError):
-            log.close()
+            # Our own errors are clear without the name of their class.
+            is_clear = isinstance(error, ValueError | OSError | BrokenRunError)
+            kind = "" if is_clear else f"{type(error).__name__}: "
+            raise CrashError(f"{kind}{one_line(error)}") from None

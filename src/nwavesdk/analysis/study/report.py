@@ -19,16 +19,18 @@ from matplotlib.figure import Figure
 
 from nwavesdk.analysis.statistics import Summary
 from nwavesdk.internal.files import one_line, write_atomically
+from nwavesdk.internal.formats import json_text
 from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.report.page import CellValue, Details, ReportPage, Table, course_plot
 from nwavesdk.train.run_folder import lock
 
 if TYPE_CHECKING:
+    from nwavesdk.analysis.study.cells import Cell
     from nwavesdk.analysis.study.study import Study
     from nwavesdk.analysis.study.tune import RunSearch
 
-__all__ = ["draw_optuna", "draw_values", "result_of", "write_study_report"]
+__all__ = ["cell_table", "draw_optuna", "draw_values", "result_of", "write_study_report"]
 
 # Columns of the table of cells, and prefixes of the metrics that are plotted over epochs.
 COLUMNS = (
@@ -46,13 +48,13 @@ QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
 def result_of(study: "Study | RunSearch") -> dict[str, Any]:
-    """The content of `result.json`: all cells, and the tables. Undefined numbers are null.
+    """The content of `result.json`: all cells, and the tables.
 
     Raises:
         FileError: If a file of a cell is damaged.
     """
     tables = {
-        key: [_defined(dict(zip(table.columns, row, strict=True))) for row in table.rows]
+        key: [dict(zip(table.columns, row, strict=True)) for row in table.rows]
         for key, table in study.tables.items()
     }
 
@@ -63,11 +65,6 @@ def result_of(study: "Study | RunSearch") -> dict[str, Any]:
         numbers = {name: value for name, value in cell.numbers.items() if name != "confusion"}
         cells.append({**identity, **cell.values, **cell.facts, **numbers, **error})
     return {"study": str(study.path), **tables, "cells": cells}
-
-
-def _defined(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row with None for NaN, which JSON lacks."""
-    return {name: None if value != value else value for name, value in row.items()}
 
 
 def write_study_report(study: "Study | RunSearch") -> Path:
@@ -81,7 +78,7 @@ def write_study_report(study: "Study | RunSearch") -> Path:
         FileError: If a file of a cell is damaged; nothing is written.
         BrokenRunError: If another process works on the study.
     """
-    content = json.dumps(result_of(study), indent=2) + "\n"
+    content = json_text(result_of(study), indent=2) + "\n"
     courses = _courses(study)
     numbers, page = study.path / "result.json", study.path / "report.html"
 
@@ -96,7 +93,11 @@ def write_study_report(study: "Study | RunSearch") -> Path:
                     *study.tables.values(),
                     *study.sections,
                     course_plot(courses, "One line per run."),
-                    _cell_table(study),
+                    cell_table(
+                        study.cells,
+                        "Runs",
+                        "A run that has not finished has the numbers of its last epoch.",
+                    ),
                     Details(study.file.name, json.dumps(study.content, indent=2)),
                 ],
             ).write(page)
@@ -121,30 +122,29 @@ def _courses(study: "Study | RunSearch") -> dict[str, dict[str, list[list[float]
     return courses
 
 
-def _cell_table(study: "Study | RunSearch") -> Table:
-    """A table with a row for each cell. Values that a cell lacks are empty."""
+def cell_table(cells: Sequence["Cell"], heading: str, text: str) -> Table:
+    """A table with a row for each cell. Values that a cell lacks are empty.
+
+    Args:
+        cells: The cells.
+        heading: The heading of the table.
+        text: The explanation above the table.
+    """
     rows: list[dict[str, CellValue]] = []
-    for cell in study.cells:
+    for cell in cells:
         error = {"error": cell.error[:300]} if cell.error else {}
-        texts = {**cell.values, **cell.facts, **error}
+        values = {**cell.values, **cell.facts, **error}
         numbers = {name: cell.numbers[name] for name in COLUMNS if name in cell.numbers}
-        rows.append({"run": cell.name, **{n: _text(v) for n, v in texts.items()}, **numbers})
+        rows.append({"run": cell.name, **{n: _plain(v) for n, v in values.items()}, **numbers})
 
     # The columns of all cells, in the order in which they first occur.
     columns = dict.fromkeys(name for row in rows for name in row)
     empty: dict[str, CellValue] = {name: math.nan if name in COLUMNS else "" for name in columns}
-    return Table(
-        "Runs",
-        "A run that has not finished has the numbers of its last epoch.",
-        [*columns],
-        [[*{**empty, **row}.values()] for row in rows],
-    )
+    return Table(heading, text, [*columns], [[*{**empty, **row}.values()] for row in rows])
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    return value if isinstance(value, str) else json.dumps(value)
+def _plain(value: Any) -> CellValue:
+    return value if isinstance(value, int | float | str) else json.dumps(value)
 
 
 def draw_values(

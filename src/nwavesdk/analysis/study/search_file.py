@@ -1,134 +1,126 @@
 """The file of `nwave tune`: fixed settings of its runs, the space, and settings of the search."""
 
 import json
-from collections.abc import Mapping
-from importlib.util import find_spec
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.internal.files import FileError, read_bytes
+from nwavesdk.internal.files import FileError, one_line, read_bytes
 from nwavesdk.internal.formats import parse_json, parse_toml
 from nwavesdk.internal.imports import require
-from nwavesdk.internal.model import FrozenModel, expect
+from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config import fields_of, merge_choices
 
 __all__ = [
-    "Dimension",
     "SearchConfig",
     "TuneConfig",
+    "distribution_of",
     "flat_settings",
     "nested",
+    "reject_fixed",
     "sample_values",
+    "samples_of",
 ]
 
-# The fields that cannot vary, by section, with the reasons.
-COMPARED = "scores on other data or another split are not comparable"
-LUCKY = "the search would choose a lucky seed"
+# The fields that cannot vary.
 FIXED_FIELDS = {
-    "data": [
-        "source",
-        "kind",
-        "limit",
-        "split",
-        "speaker_pattern",
-        "val_share",
-        "test_share",
-        "folds",
-        "leave_one_out",
-        "fold",
-        "test",
-        "on_error",
-        "max_seconds",
-    ],
-    "task": ["name", "look_ahead"],
-    "machine": [*fields_of("machine")],
-    "": ["seed"],
+    "data.source",
+    "data.kind",
+    "data.limit",
+    "data.split",
+    "data.speaker_pattern",
+    "data.val_share",
+    "data.test_share",
+    "data.folds",
+    "data.leave_one_out",
+    "data.fold",
+    "data.test",
+    "data.on_error",
+    "data.max_seconds",
+    "task.name",
+    "task.look_ahead",
+    "seed",
+    *(f"machine.{name}" for name in fields_of("machine")),
 }
-REASONS = {"machine": "it does not belong to the net or its learning", "": LUCKY}
 
 # A position inside a range, as a share of its length, that is not on any usual grid.
 INSIDE = 0.381966
 
-Number = Annotated[
-    Annotated[int, Field(strict=True)] | Annotated[float, Field(strict=True, allow_inf_nan=False)],
-    expect("a finite number"),
-]
+# The entries of a field that varies.
+ENTRIES = {"choices", "low", "high", "log", "step"}
 
 
-class Dimension(FrozenModel):
-    """The possible values of a field: a list of choices, or the numbers from `low` to `high`.
-
-    Numbers are whole if both ends are written without a point.
+def distribution_of(name: str, values: Mapping[str, Any]) -> Any:
+    """The possible values of a field, as a distribution of Optuna.
 
     Args:
-        choices: The choices, of any type that JSON has.
-        low: The smallest number.
-        high: The largest number.
-        log: Whether the logarithm of the number is searched evenly.
-        step: Distance between numbers, counted from `low`.
+        name: The full name of the field.
+        values: Either `choices`, of any type that JSON has, which become texts of JSON; or the ends
+            `low` and `high`. With `log`, the logarithm of the number is searched evenly; `step` is
+            the distance between numbers, counted from `low`. Numbers are whole if all are written
+            without a point.
+
+    Raises:
+        ValueError: If Optuna does not take the values. The message names the field.
     """
+    kinds = require("optuna", "hpo").distributions
+    try:
+        if "choices" in values:
+            texts = [json.dumps(choice) for choice in values["choices"]]
+            return kinds.CategoricalDistribution(**{**values, "choices": texts})
 
-    choices: Annotated[list[JsonValue], Field(min_length=1, max_length=1000)] | None = None
-    low: Number | None = None
-    high: Number | None = None
-    log: bool = False
-    step: Number | None = None
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        is_range = self.low is not None and self.high is not None
-        has_range = self.low is not None or self.high is not None or self.log or self.step
-        if (self.choices is None) != is_range or (self.choices is not None and has_range):
-            raise ValueError(
-                "expected either choices, or a low and a high end, as in "
-                "{ low = 1e-3, high = 1e-1, log = true }"
-            )
-
-        if find_spec("optuna") is not None:
-            _ = self.distribution  # Optuna checks the rest
-        return self
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the numbers are whole."""
-        numbers = (self.low, self.high, self.step or 1)
-        return all(isinstance(number, int) for number in numbers)
-
-    @property
-    def distribution(self) -> Any:
-        """The dimension as a distribution of Optuna. Choices become texts of JSON."""
-        kinds = require("optuna", "hpo").distributions
-        if self.choices is not None:
-            return kinds.CategoricalDistribution([json.dumps(choice) for choice in self.choices])
-        if self.is_whole:
-            step = 1 if self.step is None else self.step
-            return kinds.IntDistribution(self.low, self.high, self.log, step)
-        return kinds.FloatDistribution(self.low, self.high, self.log, self.step)
-
-    def samples(self) -> list[Any]:
-        """Values for a check of the dimension: all choices, or the ends and an inner point."""
-        if self.choices is not None:
-            return self.choices
-        low, high = self.low or 0, self.high or 0
-        inside = [] if self.is_whole else [low + INSIDE * (high - low)]
-        return [low, high, *inside]
+        # The sum of whole numbers is whole, and there is none of texts.
+        is_whole = isinstance(sum(values.values()), int)
+        return (kinds.IntDistribution if is_whole else kinds.FloatDistribution)(**values)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"space.{name}: got {shown(values)} ({one_line(error)}), expected either choices, or a "
+            "low and a high end, as in { low = 1e-3, high = 1e-1, log = true }"
+        ) from None
 
 
-def sample_values(space: Mapping[str, Dimension]) -> list[dict[str, Any]]:
-    """Values with which a space is checked before the first trial.
+def samples_of(distribution: Any) -> list[Any]:
+    """Values for a check of a distribution: all choices, or the ends and an inner point."""
+    if hasattr(distribution, "choices"):
+        return [json.loads(text) for text in distribution.choices]
+    low, high = distribution.low, distribution.high
+    inside = [] if isinstance(low, int) else [low + INSIDE * (high - low)]
+    return [low, high, *inside]
+
+
+def reject_fixed(fixed: Container[str], space: Iterable[str]) -> None:
+    """Reject a field that cannot vary.
+
+    Args:
+        fixed: The full names of these fields.
+        space: The full names of the fields that vary.
+
+    Raises:
+        ValueError: If there is one. The message names it.
+    """
+    if rejected := [name for name in space if name in fixed]:
+        raise ValueError(
+            f"{rejected[0]} cannot vary, because scores on other data, metrics, seeds or machines "
+            "are not comparable: pass one value."
+        )
+
+
+def sample_values(space: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Values with which a space of distributions is checked before the first trial.
 
     The first values of all fields, then each other sample of a field with the first values of all
     other fields.
 
     Example:
-        >>> sample_values({"a": Dimension(choices=[1, 2]), "b": Dimension(low=3, high=4)})
+        >>> a, b = {"choices": [1, 2]}, {"low": 3, "high": 4}
+        >>> sample_values({"a": distribution_of("a", a), "b": distribution_of("b", b)})
         [{'a': 1, 'b': 3}, {'a': 2, 'b': 3}, {'a': 1, 'b': 4}]
     """
-    samples = {name: dimension.samples() for name, dimension in space.items()}
+    samples = {name: samples_of(distribution) for name, distribution in space.items()}
     first = {name: values[0] for name, values in samples.items()}
     others = [{**first, name: value} for name, values in samples.items() for value in values[1:]]
     return [first, *others]
@@ -165,12 +157,12 @@ class TuneConfig(FrozenModel):
     Args:
         run: Settings of all runs, in the form of `RunConfig.of`.
         search: Settings of the search.
-        space: The fields that vary, as `section.field`, with their possible values.
+        space: The fields that vary, as `section.field`, with their values; see `distribution_of`.
     """
 
     run: Annotated[dict[str, Any], Field(default_factory=dict)]
     search: SearchConfig = SearchConfig()
-    space: Annotated[dict[str, Dimension], Field(min_length=1, max_length=100)]
+    space: Annotated[dict[str, dict[str, JsonValue]], Field(min_length=1, max_length=100)]
 
     @model_validator(mode="before")
     @classmethod
@@ -183,11 +175,8 @@ class TuneConfig(FrozenModel):
     def _check_fields(self) -> Self:
         given = flat_settings(self.run)
 
+        reject_fixed(FIXED_FIELDS, self.distributions)
         for name in self.space:
-            section, _, field = name.rpartition(".")
-            if field in FIXED_FIELDS.get(section, ()):
-                reason = REASONS.get(section, COMPARED)
-                raise ValueError(f"space.{name}: cannot vary, because {reason}: use [run]")
             if name in given:
                 raise ValueError(
                     f"space.{name}: is also in [run], got {shown(given[name])} there: remove one "
@@ -201,6 +190,11 @@ class TuneConfig(FrozenModel):
                     f"{shown(given[name])}: remove it"
                 )
         return self
+
+    @property
+    def distributions(self) -> dict[str, Any]:
+        """The space as distributions of Optuna."""
+        return {name: distribution_of(name, values) for name, values in self.space.items()}
 
     @classmethod
     def read(cls, path: Path) -> "TuneConfig":
@@ -227,7 +221,7 @@ class TuneConfig(FrozenModel):
         Raises:
             ValueError: If a value of the space is not valid in a run. The message names the field.
         """
-        first, *others = sample_values(self.space)
+        first, *others = sample_values(self.distributions)
 
         # The first check opens the data files and records their kind. The other checks then do not
         # open them again.
@@ -237,7 +231,7 @@ class TuneConfig(FrozenModel):
 
         # The fields that vary are not part of the fixed settings.
         for name in first:
-            section, _, field = name.rpartition(".")
+            section, _, field = name.partition(".")
             run[section].pop(field, None)
         return self.model_copy(update={"run": run})
 
@@ -251,22 +245,21 @@ def flat_settings(content: Mapping[str, Any]) -> dict[str, Any]:
     """
     values: dict[str, Any] = {}
     for name, value in content.items():
-        is_section = isinstance(value, Mapping) and not value.keys() & Dimension.model_fields.keys()
+        is_section = isinstance(value, Mapping) and not value.keys() & ENTRIES
         inner = flat_settings(value) if is_section else {"": value}
         values |= {f"{name}.{field}".rstrip("."): content for field, content in inner.items()}
     return values
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run, by section, from values by the full names of their fields.
+    """Settings by section, from values by the full names of their fields.
 
     Example:
-        >>> nested({"net.tau": 0.02, "seed": 1})
-        {'net': {'tau': 0.02}, 'seed': 1}
+        >>> nested({"net.tau": 0.02, "net.name": "lif"})
+        {'net': {'tau': 0.02, 'name': 'lif'}}
     """
-    choices: dict[str, Any] = {}
+    sections: dict[str, Any] = {}
     for name, value in values.items():
-        section, _, field = name.rpartition(".")
-        target = choices.setdefault(section, {}) if section else choices
-        target[field] = value
-    return choices
+        section, _, field = str(name).partition(".")
+        sections.setdefault(section, {})[field] = value
+    return sections

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nwavesdk.analysis.run_batch import busiest_neuron
+from nwavesdk.analysis.run_batch import RunBatch, surrogate_sections
 from nwavesdk.analysis.statistics import LIMITS, Pair, Summary, compare_pairs, summarize
 from nwavesdk.analysis.study.cells import (
     MISSES,
@@ -24,7 +24,6 @@ from nwavesdk.analysis.study.cells import (
     CrashError,
     Job,
     first_measure,
-    open_cell,
     run_cell,
     test_cell,
 )
@@ -33,9 +32,6 @@ from nwavesdk.analysis.study.report import draw_values
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.formats import UNSEALED, read_sealed, seal
 from nwavesdk.internal.model import differences
-from nwavesdk.layers import ChipInstance
-from nwavesdk.net import record
-from nwavesdk.net.preparation import prepared
 from nwavesdk.surrogate import parse
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.config import merge_choices
@@ -46,8 +42,6 @@ from nwavesdk.train.report.page import (
     Picture,
     Section,
     Table,
-    gradient_plot,
-    surrogate_plot,
 )
 from nwavesdk.train.report.pictures import confusion_picture
 from nwavesdk.train.run_folder import is_free, lock, reading_run_file, write_first
@@ -92,9 +86,8 @@ def begin_study(
 ) -> None:
     """Write the file that describes a study. If it exists, compare it and the data of the study.
 
-    Two cells that have begun compare their data, because a fold whose test set is not read has not
-    read all of the data. Otherwise, cells that have not begun would train on other data than the
-    finished cells.
+    The first cell that has begun compares its data. Otherwise, cells that have not begun would
+    train on other data than the finished cells.
 
     Args:
         file: The file.
@@ -124,8 +117,8 @@ def begin_study(
         )
 
     begun = [folder for folder in cells if folder.config.is_file()]
-    for folder in begun[:2] if len(begun) < len(cells) else ():
-        load_run_data(folder.read_config())
+    if 0 < len(begun) < len(cells):
+        load_run_data(begun[0].read_config())
 
 
 def read_study(file: Path) -> dict[str, Any]:
@@ -183,8 +176,9 @@ class Study:
         begin_study(self.file, self.content, run, [cell.folder for cell in self.cells])
 
     def job(self, cell: Cell) -> Job:
-        """The job that runs a cell."""
-        return str(cell.path), merge_choices(self.choices, cell.changes), self.threads, None
+        """The job that runs a cell. The run does not read its test set; see `has_test`."""
+        choices = merge_choices(self.choices, cell.changes)
+        return str(cell.path), merge_choices(choices, {"data": {"test": False}}), self.threads, None
 
     def missing(self) -> list[Cell]:
         """Cells that are not finished, or whose files are missing."""
@@ -319,15 +313,8 @@ class Study:
             if "net.surrogate" in cell.values
         }
         if surrogates:
-            run = open_cell(first.path, self.choices)
-            net = run.trained().net.eval()
-            with ChipInstance(None).on(net), prepared(net):
-                trace = busiest_neuron(record(net, run.data.val.whole().x[:1]))
-            return [
-                *sections,
-                surrogate_plot(surrogates),
-                gradient_plot(surrogates, *trace, run.config.net.dt),
-            ]
+            batch = RunBatch.open(first.path, 1, self.choices.get("net", {}).get("page"))
+            return sections + surrogate_sections(surrogates, batch, batch.record_pass().recording)
 
         confusion: Any = sum(np.array(cell.numbers.get("confusion", 0)) for cell in self.cells)
         if confusion.size > 1:

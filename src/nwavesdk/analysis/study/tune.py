@@ -1,7 +1,6 @@
 """`nwave tune`: a search over the settings of runs, and the test of the best run."""
 
 import io
-import json
 import warnings
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
@@ -18,7 +17,7 @@ from nwavesdk.analysis.study.cells import (
     test_cell,
 )
 from nwavesdk.analysis.study.executors import Executor
-from nwavesdk.analysis.study.report import draw_optuna
+from nwavesdk.analysis.study.report import cell_table, draw_optuna
 from nwavesdk.analysis.study.search import ERROR, Search, state_of
 from nwavesdk.analysis.study.search_file import TuneConfig, nested, sample_values
 from nwavesdk.analysis.study.study import begin_study, has_begun
@@ -49,18 +48,12 @@ class RunSearch(Search):
     def __init__(self, path: Path, config: TuneConfig) -> None:
         self.config = config
         # Results do not depend on the folder, so `out` is not part of the description.
-        content = config.model_dump(mode="json", exclude={"search": {"out"}})
-        content["space"] = {
-            name: dimension.model_dump(mode="json", exclude_defaults=True)
-            for name, dimension in config.space.items()
-        }
-
         super().__init__(
             path,
             file=FILE,
-            content=content,
+            content=config.model_dump(mode="json", exclude={"search": {"out"}}),
             settings=config.search,
-            space={name: dimension.distribution for name, dimension in config.space.items()},
+            space=config.distributions,
             work=run_cell,
             choices=self._choices,
         )
@@ -85,7 +78,7 @@ class RunSearch(Search):
         Raises:
             ValueError: If a run cannot begin. The message names the values.
         """
-        first, *others = sample_values(self.config.space)
+        first, *others = sample_values(self.space)
         run = Run.prepare(self.path, self.choices(first))
         for values in others:
             try:
@@ -137,16 +130,7 @@ class RunSearch(Search):
     @property
     def tables(self) -> dict[str, Table]:
         """The best trial: its values and its scores."""
-        cell = self.best_cell
-        values = {
-            name: value if isinstance(value, int | float | str) else json.dumps(value)
-            for name, value in cell.values.items()
-        }
-        measure = first_measure(cell.numbers)
-        names = [f"{part}_{measure}" for part in ("val", "test")]
-        scores = {name: cell.numbers[name] for name in names if name in cell.numbers}
-        row = {"run": cell.name, **values, **scores}
-        return {"best": Table("Best trial", self.summary, [*row], [[*row.values()]])}
+        return {"best": cell_table([self.best_cell], "Best trial", self.summary)}
 
     @property
     def sections(self) -> list[Section]:

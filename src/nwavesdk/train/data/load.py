@@ -147,15 +147,27 @@ def _load_and_split(
     read = partial(load_recordings, faults=faults, features=features, cache=cache)
 
     # A pattern is in all three sets.
-    if config.data.test or config.data.kind == "pattern":
+    data: Any = config.data
+    keeps_test = data.test or data.kind == "pattern"
+
+    # All folds of a study read all recordings, so that the cache has them once.
+    if keeps_test or data.folds or data.leave_one_out:
         loaded = read(source)
         split = SplitRecordings(config, loaded, *split_recordings(config, loaded.recordings, note))
+        split = split if keeps_test or reads_test else _without_test(split)
     else:
         split = _split_before_reading(config, source, read, note, reads_test=bool(reads_test))
 
     notes = (*warn_of_skipped(split.recordings.skipped), *split.loaded.notes)
     split = replace(split, loaded=replace(split.loaded, notes=notes))
     return compose(split, profile) if config.task.name == "detect" else split
+
+
+def _without_test(split: SplitRecordings) -> SplitRecordings:
+    """The split with an empty test set."""
+    test = split.chosen.indices.test
+    indices = replace(split.chosen.indices, test=test[:0])
+    return replace(split, chosen=replace(split.chosen, indices=indices), n_unread=len(test))
 
 
 def _split_before_reading(

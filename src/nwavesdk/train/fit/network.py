@@ -29,7 +29,6 @@ from nwavesdk.train.fit.tasks import task_of
 __all__ = [
     "FileNet",
     "RunNet",
-    "build_preset",
     "finish_network",
     "nearest_tau_note",
     "network_of_run",
@@ -242,17 +241,6 @@ def sample_config(
     fields = type(config.data).model_fields
     values = {name: value for name, value in SAMPLE_VALUES.items() if name in fields}
     return complete(fill(config, {"data": values}), facts, torch.get_num_threads())
-
-
-def build_preset(
-    preset: PresetName, inputs: tuple[int, ...], classes: int, kind: str | None = None
-) -> nn.Module:
-    """Build the net of a preset with the defaults for inputs of this shape; see `sample_config`.
-
-    Raises:
-        NetFileError: If the preset has no net for these inputs.
-    """
-    return _build(sample_config(preset, inputs, classes, kind), inputs, classes)
 
 
 @torch.no_grad()

@@ -17,7 +17,6 @@ from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 __all__ = [
     "LayerTrace",
     "confusion_picture",
-    "draw_input",
     "learning_curves",
     "membrane_traces",
     "spike_raster",
@@ -127,7 +126,8 @@ def spike_raster(
     figure = Figure(figsize=(9, 2.2 + 2.1 * len(layers)))
     axes = figure.subplots(1 + len(layers), 2, sharex="col", width_ratios=(12, 1.6), squeeze=False)
     unit = time_unit("spike_raster", dt)
-    draw_input(axes[0, 0], x, (0, len(x) * unit), theme)
+    recordings.series(x, axes[0, 0], dt=dt, name="input", theme=theme)
+    axes[0, 0].set(xlabel="", title="input features, scaled")
     axes[0, 1].axis("off")
 
     for layer, (raster, rates), hue in zip(layers, axes[1:], cycle(theme.hues), strict=False):
@@ -141,30 +141,6 @@ def spike_raster(
     label_time(axes[-1, 0], len(x), unit, dt)
     axes[-1, 1].set_xlabel("spikes per step")
     return figure
-
-
-def draw_input(axes: Axes, x: Array, span: tuple[float, float], theme: Theme) -> None:
-    """Draw the input of a recording as colors.
-
-    Args:
-        axes: Where to draw.
-        x: Input, `[T, F]`.
-        span: Begin and end of the recording, in the unit of the axis.
-        theme: Colors.
-    """
-    largest = float(np.abs(x).max()) or 1.0
-    axes.imshow(
-        x.T,
-        aspect="auto",
-        origin="lower",
-        interpolation="nearest",
-        extent=(*span, -0.5, x.shape[1] - 0.5),
-        cmap=theme.diverging,
-        vmin=-largest,
-        vmax=largest,
-    )
-    axes.set(ylabel="feature", title="input features, scaled")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _mark_classes(

@@ -10,11 +10,12 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from nwavesdk import plot
 from nwavesdk.data import Indices
 from nwavesdk.metrics import Detection, DetectionScore, Event
 from nwavesdk.plot.theme import Theme, label_text, label_time, time_unit
 from nwavesdk.train.apply.decision import Decision
-from nwavesdk.train.report.pictures import Array, draw_input
+from nwavesdk.train.report.pictures import Array
 
 __all__ = ["detection_curves", "label_bands", "stream_part", "value_courses", "value_scatter"]
 
@@ -52,7 +53,8 @@ def label_bands(
     figure = Figure(figsize=(10, 4.2))
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1))
     unit = time_unit("label_bands", dt)
-    draw_input(top, x, (0, len(x) * unit), theme)
+    plot.series(x, top, dt=dt, name="input", theme=theme)
+    top.set(xlabel="", title="input features, scaled")
 
     hues = cycle((*theme.hues, *colormaps["tab20"].colors))  # type: ignore[attr-defined]  # a list of colors
     colors = [theme.paper, *islice(hues, len(classes))]
@@ -204,13 +206,14 @@ def stream_part(
         theme: Colors.
     """
     figure = Figure(figsize=(10, 6.6))
-    top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=(1.2, 1.2, 1.4))
+    top, middle, bottom = figure.subplots(3, 1, height_ratios=(1.2, 1.2, 1.4))
     span = (times[0], times[-1])
-    draw_input(top, x, span, theme)
+    plot.series(x, top, name="input", theme=theme)
+    top.set(xlabel="", xticks=[], title="input features, scaled")
 
     steps, neurons = np.nonzero(spikes)
     middle.scatter(times[steps], neurons, s=1.5, color=theme.ink, linewidths=0, rasterized=True)
-    middle.set(ylabel="neuron", title="spikes of the last hidden layer")
+    middle.set(ylabel="neuron", title="spikes of the last hidden layer", xlim=span, xticks=[])
 
     colors = dict(zip(decision.events, cycle(theme.hues), strict=False))
     for name, values in zip(decision.events, scores.T, strict=True):
