@@ -20,7 +20,7 @@ TESTS = Path(__file__).parent
 MAX_STATEMENTS = {
     "data": 2744,
     "train presets": 4465,
-    "analysis": 2353,
+    "analysis": 2360,
     "cli": 1177,
     "internal": 496,
     "solvers": 3617,
@@ -29,14 +29,14 @@ MAX_STATEMENTS = {
     "net": 1671,
     "deploy": 847,
 }
-MAX_STATEMENTS_OF_OTHERS = 4274
+MAX_STATEMENTS_OF_OTHERS = 4275
 MAX_STATEMENTS_OF_TESTS = 31834
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
-# fields and other short statements were the larger part of these. The last three hundredths are
-# the imports of modules that were merged, and short statements that were removed.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.43, TESTS: 14.29}
+# fields and other short statements were the larger part of these. The last hundredth are the
+# imports of modules that were merged.
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.41, TESTS: 14.28}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

@@ -74,7 +74,11 @@ def data_report(
         sizes = {part: sum(counts.values()) for part, counts in per_class.items()}
     elif facts.classes:
         per_class = {part: _count_classes(recordings) for part, recordings in sets.items()}
-    n_keys = len({key for recordings in sets.values() for key in recordings.keys})
+
+    # Keys are counted once: a single pattern is in all sets.
+    keys = {key for recordings in sets.values() for key in recordings.keys}
+    n_recordings = len(keys) if data.streams is None else sum(sizes.values())
+    skipped = [{"file": file, "reason": reason} for file, reason in facts.skipped]
     is_digits = config.data.kind == "features"
 
     return {
@@ -82,8 +86,7 @@ def data_report(
         "kind": "features" if is_digits else config.data.source_kind,
         "task": config.task.name,
         "task_found_by": "--task" if is_task_given else TASK_SIGNS[config.task.name],
-        # Keys are counted once: a single pattern is in all sets.
-        "count": n_keys if data.streams is None else sum(sizes.values()),
+        "count": n_recordings,
         "recordings": sizes,
         "lengths": _summarize(np.concatenate([*lengths.values()]), config),
         "lengths_by_set": {part: _summarize(steps, config) for part, steps in lengths.items()},
@@ -98,7 +101,7 @@ def data_report(
         "split": facts.split_reason,
         "group_name": group_name,
         "groups": groups,
-        "skipped": [{"file": file, "reason": reason} for file, reason in facts.skipped],
+        "skipped": skipped,
         "cached": data.is_cached,
         "fingerprint": facts.fingerprint,
     }

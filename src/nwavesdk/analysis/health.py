@@ -303,7 +303,11 @@ def _layer_health(
     is_starved = (received < limits.starved * average) | (received == 0)
 
     lengths = _lengths_of(record)
-    channels = record.spk.shape[2] if record.spk.ndim > 3 else None  # of [B, T, C, H, W]
+    channels = dead_channels = None
+    if record.spk.ndim > 3:
+        channels = record.spk.shape[2]  # of [B, T, C, H, W]
+        dead_channels = int((rates.view(channels, -1) == 0).all(1).sum())
+
     return LayerHealth(
         layer=name,
         rate=float(rates.mean()),
@@ -317,9 +321,7 @@ def _layer_health(
         loop_gain=record.loop_gain(),
         growth=_growth(record, lengths) if record.is_recurrent else None,
         channels=channels,
-        dead_channels=(
-            None if channels is None else int((rates.view(channels, -1) == 0).all(1).sum())
-        ),
+        dead_channels=dead_channels,
     )
 
 

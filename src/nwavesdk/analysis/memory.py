@@ -163,6 +163,8 @@ def _layer_memory(
     has_inputs = n_inputs > 0
     # Time constants below a step are reported as "short tau" instead.
     leaks_away = (intervals > limits.taus * membrane) & (membrane >= layer.dt)
+    is_short = (values < layer.dt * (1 - 1e-5)).any(0)
+    is_long = (values > limits.recordings * duration).any(0)
 
     return LayerMemory(
         layer=name,
@@ -171,8 +173,8 @@ def _layer_memory(
         shortest=float(values.min()),
         longest=float(values.max()),
         median=float(membrane.median()),
-        short=float((values < layer.dt * (1 - 1e-5)).any(0).double().mean()),
-        long=float((values > limits.recordings * duration).any(0).double().mean()),
+        short=float(is_short.double().mean()),
+        long=float(is_long.double().mean()),
         leaks=float((has_inputs & leaks_away).double().mean()),
         interval=float(intervals[has_inputs].mean()),
         correlation=_correlation_time(cur, is_valid, layer.dt),

@@ -204,20 +204,22 @@ class OperationCounter:
 
         called = [tally for tally in self._tallies if tally.inputs]
         never_called = [tally.edge.name for tally in self._tallies if not tally.inputs]
+        layers = [
+            LayerActivity(
+                name=name,
+                neurons=math.prod(layer.features),
+                updates=self._updates[layer] / self._recordings,
+                rate=self._rate(layer),
+            )
+            for name, layer in self._net.named_modules()
+            if isinstance(layer, NeuronLayer) and layer in self._updates
+        ]
+
         return Operations(
             recordings=self._recordings,
             steps=self._steps / self._recordings,
             edges=tuple(tally.result(self._recordings) for tally in called),
-            layers=tuple(
-                LayerActivity(
-                    name=name,
-                    neurons=math.prod(layer.features),
-                    updates=self._updates[layer] / self._recordings,
-                    rate=self._rate(layer),
-                )
-                for name, layer in self._net.named_modules()
-                if isinstance(layer, NeuronLayer) and layer in self._updates
-            ),
+            layers=tuple(layers),
             parameters=sum(parameter.numel() for parameter in self._net.parameters()),
             not_counted=(*self._unknown, *never_called),
         )
