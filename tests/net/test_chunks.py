@@ -253,10 +253,12 @@ def test_a_layer_with_a_norm_adds_its_spikes_to_the_memory():
     for checkpoint, hidden in itertools.product([None, 25], [1, 3]):
         modules = []
         for _ in range(hidden):
-            modules += [LIFSynapse(128, 128), TimeBatchNorm(128), LIFLayer(128, 10e-3)]
+            synapse = LIFSynapse(128, 128, product="sparse")
+            modules += [synapse, TimeBatchNorm(128), LIFLayer(128, 10e-3)]
         net = SpikingSequential(*modules, LIFSynapse(128, 4), checkpoint=checkpoint)
         peaks[checkpoint, hidden] = peak_bytes(net, x) / x.nbytes
-    # Of a layer, spikes of a byte stay, and states; without chunks, charges and spikes do.
+    # With sparse products, spikes of a byte and states of a layer stay; without chunks, charges and
+    # spikes do.
     assert peaks[None, 3] - peaks[None, 1] > 3.5
     assert peaks[25, 3] - peaks[25, 1] < 1
     assert peaks[25, 3] < 0.62 * peaks[None, 3]
