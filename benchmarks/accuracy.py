@@ -103,25 +103,25 @@ def run_numbers(result: Mapping[str, Any], *, outputs_spike: bool = False) -> Re
         result: What `nwave train --json` printed, of a run or of folds.
         outputs_spike: Whether the last of the layers that spike is that of the outputs.
     """
-    folds = result.get("folds", [result])
-    layers = [*zip(*(fold["rates"] for fold in folds), strict=True)]
+    runs = result.get("cells", [result])
+    layers = [*zip(*(run["rates"] for run in runs), strict=True)]
     if outputs_spike:
         layers.pop()
+    accuracies = [run["test_accuracy"] for run in runs]
     numbers: Result = {
-        "accuracy": result["test_accuracy"],
+        "accuracy": statistics.fmean(accuracies),
         "split_version": SPLIT_VERSION,
-        "validation": result["val_accuracy"] if "folds" not in result else None,
+        "validation": statistics.fmean(run["val_accuracy"] for run in runs),
         "rates": [round(statistics.fmean(layer), 5) for layer in layers],
-        "parameters": folds[0]["parameters"],
-        "seconds": round(sum(fold["seconds"] for fold in folds), 1),
-        "epochs": [fold["epochs"] for fold in folds],
+        "parameters": runs[0]["parameters"],
+        "seconds": round(sum(run["seconds"] for run in runs), 1),
+        "epochs": [run["epochs"] for run in runs],
     }
     for name in MEANS:
-        if all(fold.get(name) is not None for fold in folds):
-            numbers[name] = round(statistics.fmean(fold[name] for fold in folds), 6)
-    if len(folds) > 1:
-        numbers["folds"] = [fold["test_accuracy"] for fold in folds]
-        numbers["validation"] = statistics.fmean(fold["val_accuracy"] for fold in folds)
+        if all(run.get(name) is not None for run in runs):
+            numbers[name] = round(statistics.fmean(run[name] for run in runs), 6)
+    if len(runs) > 1:
+        numbers["folds"] = accuracies
     return numbers
 
 
