@@ -17,7 +17,8 @@ OWN_ERRORS = {"BrokenRunError", "CannotSplitError", "LostError", "NetFileError",
 WARNINGS = {"warnings.warn", "_warn_once"}
 # Variables and calls that hold or return the name of a class or a function.
 OWNER = re.compile(
-    r"type\(\w+(\.\w+)?\)\.__name__|(self\.)?_?(owner|title|OWNER)|caller|(module)?_title\(.*\)"
+    r"type\(\w+(\.\w+)?\)\.__name__|((self|module)\.)?_?(owner|(weight_)?title|OWNER)"
+    r"|caller|(module)?_title\(.*\)"
 )
 # A first cell of a table, which is a message.
 MESSAGE = re.compile(r"^\| ``(.+?)`` \|", re.MULTILINE)

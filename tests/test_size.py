@@ -24,7 +24,7 @@ MAX_STATEMENTS = {
     "cli": 1177,
     "internal": 496,
     "solvers": 3617,
-    "layers": 2568,
+    "layers": 2570,
     "interop": 2984,
     "net": 1671,
     "deploy": 847,

@@ -28,7 +28,6 @@ __all__ = [
     "neuron_shape",
     "per_neuron_tensor",
     "profile_of_chip",
-    "stale_text",
 ]
 
 # Size of weights above which the free memory of the machine is checked [bytes].
@@ -206,16 +205,17 @@ def _shape_remedy(shape: tuple[int, ...], features: tuple[int, ...]) -> str:
 
 def check_unchanged(owner: str, weight: Tensor, source: Tensor) -> None:
     """Raise a RuntimeError unless `weight` equals `source`, its value at `prepare_net`."""
-    # Values are compared, because fused optimizers and writes to weight.data do not change the
-    # version counter.
-    if not torch.equal(weight, source):
-        raise RuntimeError(stale_text(owner))
-
-
-def stale_text(owner: str) -> str:
-    """The error of a weight that has changed since `prepare_net`."""
-    return (
+    text = (
         f"{owner}: the weights have changed since prepare_net (an optimizer step, a loaded "
         "checkpoint) and the effective weights are stale: call prepare_net(model), or "
         "prepare_net(model, keep_state=True) to continue from the current state."
     )
+    if torch.compiler.is_compiling():
+        # A comparison in Python would break the graph.
+        torch._assert_async((weight == source).all(), text)
+        return
+
+    # Values are compared, because fused optimizers and writes to weight.data do not change the
+    # version counter.
+    if not torch.equal(weight, source):
+        raise RuntimeError(text)

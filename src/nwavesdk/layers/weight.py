@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 from nwavesdk.chip import Profile, Quantizer
 from nwavesdk.internal.checks import positive_number
 from nwavesdk.internal.tensors import have_equal_bits
-from nwavesdk.layers.checks import check_unchanged, profile_of_chip, stale_text
+from nwavesdk.layers.checks import check_unchanged, profile_of_chip
 from nwavesdk.layers.masks import current_parameter
 from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import DIVERGED, Prepared, leave_graph
@@ -142,9 +142,8 @@ class ChipWeight(Prepared):
             RuntimeError: If `prepare_net` is missing, or the weight has changed since.
         """
         if torch.compiler.is_compiling():
-            # A comparison in Python would break the graph.
             value, slope, source, _ = _results(self, weight)
-            torch._assert_async((weight == source).all(), stale_text(self._weight_title))
+            check_unchanged(self._weight_title, weight, source)
             effective: Tensor = _Effective.apply(weight, value, slope)  # type: ignore[no-untyped-call]  # torch does not type it
             return effective
 

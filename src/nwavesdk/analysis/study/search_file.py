@@ -114,11 +114,6 @@ def sample_values(space: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     The first values of all fields, then each other sample of a field with the first values of all
     other fields.
-
-    Example:
-        >>> a, b = {"choices": [1, 2]}, {"low": 3, "high": 4}
-        >>> sample_values({"a": distribution_of("a", a), "b": distribution_of("b", b)})
-        [{'a': 1, 'b': 3}, {'a': 2, 'b': 3}, {'a': 1, 'b': 4}]
     """
     samples = {name: samples_of(distribution) for name, distribution in space.items()}
     first = {name: values[0] for name, values in samples.items()}
