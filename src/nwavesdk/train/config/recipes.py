@@ -205,8 +205,7 @@ def _augmentation(config: RunConfig) -> dict[str, float]:
     if config.chip is not None or config.task.name in ("pattern", "regression"):
         return {}
     if config.task.name == "detect":
-        is_sound = config.data.kind == "sound"
-        return {"warp": 0.12, "time_mask": 0.125, "band_mask": 0.25} if is_sound else {}
+        return {"warp": 0.12} if config.data.kind == "sound" else {}
     if config.data.kind == "series" and config.task.name == "labels":
         return {"speed": 0.15}
     kind = config.data.kind
