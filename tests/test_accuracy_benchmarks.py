@@ -159,15 +159,6 @@ def run_result(score: float, **more) -> dict:
     }
 
 
-def test_numbers_of_folds_are_means_and_have_no_path(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(accuracy, "RUNS", tmp_path)
-    folds = replace(ONE, data_options={"folds": 2, "limit": 60}, learning_options={"epochs": 1})
-    numbers = accuracy.run_numbers(accuracy.train(folds, "digits", 0, 1))
-    assert numbers["accuracy"] == np.mean(numbers["folds"])
-    assert len(numbers["folds"]) == len(numbers["epochs"]) == 2
-    assert "/" not in json.dumps(numbers)
-
-
 def test_numbers_of_a_run_have_the_hidden_layers_alone() -> None:
     numbers = accuracy.run_numbers(run_result(0.8), outputs_spike=True)
     assert numbers["accuracy"] == 0.8

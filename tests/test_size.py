@@ -19,18 +19,18 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4465,
+    "train presets": 4464,
     "analysis": 2360,
     "cli": 1177,
     "internal": 496,
-    "solvers": 3617,
+    "solvers": 3618,
     "layers": 2570,
     "interop": 2984,
     "net": 1671,
     "deploy": 847,
 }
 MAX_STATEMENTS_OF_OTHERS = 4275
-MAX_STATEMENTS_OF_TESTS = 31837
+MAX_STATEMENTS_OF_TESTS = 31836
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -51,7 +51,7 @@ def growth_per_step(layer):
 
 def test_the_spectral_radius_is_that_of_the_eigenvalues():
     generator = torch.Generator().manual_seed(3)
-    for size in (5, 60, 200):
+    for size in (5, 60, 512):  # torch multiplies the largest
         noise = torch.randn(size, size, generator=generator) / math.sqrt(size)
         outlier = 3 * torch.ones(size, size) / size
         for matrix, tolerance in ((noise, 0.1), (noise + outlier, 0.02)):

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
+from benchmarks import accuracy
 from nwavesdk.analysis.study import RunSearch, Study, TuneConfig
 from nwavesdk.analysis.study.report import result_of, write_study_report
 from nwavesdk.internal.files import FileError
@@ -117,3 +118,10 @@ def test_a_page_that_cannot_be_written_costs_nothing_else(
     )
     assert write_study_report(copied) == copied.path / "result.json"
     assert "the study is finished, but" in capsys.readouterr().err
+
+
+def test_the_table_of_accuracies_has_means_over_folds_and_no_path(folds: Study) -> None:
+    numbers = accuracy.run_numbers(result_of(folds))
+    assert numbers["accuracy"] == pytest.approx(sum(numbers["folds"]) / 3)
+    assert len(numbers["folds"]) == len(numbers["epochs"]) == 3
+    assert "/" not in json.dumps(numbers)
