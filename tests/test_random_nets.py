@@ -8,8 +8,8 @@ from tests.random_nets.calls import find_disagreement
 # Most nets need kernels that no other test has. A kernel takes longer to compile than a net to run,
 # so quick tests let some nets use all kernels, and others only the kernels of LIF neurons.
 CASES = [
-    (range(6), True),
-    (range(6, 18), False),
+    (range(4), True),
+    (range(4, 18), False),
     pytest.param(range(100), True, marks=pytest.mark.slow),
 ]
 
