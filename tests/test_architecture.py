@@ -126,7 +126,7 @@ def wrong_import(module, imported, name):
     if top != "nwavesdk" or imported == "nwavesdk" or (package, imported, name) in TYPED_ONLY:
         return top in PEERS
     other = package_of(imported)
-    is_private = (name or "").startswith("_")
+    is_private = (name or "").startswith("_") and name != "__version__"
     return other != package and (LEVEL[other] >= LEVEL[package] or is_private)
 
 

@@ -22,14 +22,14 @@ MAX_STATEMENTS = {
     "train presets": 4464,
     "analysis": 2360,
     "cli": 1177,
-    "internal": 496,
+    "internal": 498,
     "solvers": 3618,
     "layers": 2570,
     "interop": 2984,
     "net": 1671,
     "deploy": 847,
 }
-MAX_STATEMENTS_OF_OTHERS = 4275
+MAX_STATEMENTS_OF_OTHERS = 4274
 MAX_STATEMENTS_OF_TESTS = 31836
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.

@@ -11,6 +11,7 @@ Example:
 from typing import TYPE_CHECKING
 
 from nwavesdk.internal.imports import import_on_use
+from nwavesdk.internal.version import __version__
 
 __all__ = [
     "ALIFLayer",
@@ -61,8 +62,6 @@ __all__ = [
     "topology_loss",
     "weight_magnitude_loss",
 ]
-
-__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
     from nwavesdk import analysis as analysis

@@ -24,9 +24,9 @@ import numpy as np
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nwavesdk import __version__
 from nwavesdk.internal.checks import choice, positive_number, shown, whole_number
 from nwavesdk.internal.imports import require
+from nwavesdk.internal.version import __version__
 from nwavesdk.interop.nir.draft import INPUT, GraphDraft, ModuleDraft, Signal
 from nwavesdk.interop.nir.graph import (
     DISCRETIZATION_KEY,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field
 
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.internal.version import __version__
 from nwavesdk.train.config.fields import Count, NotNegative
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ class Origin(FrozenModel):
         import numba
         import numpy
         import torch
-
-        from nwavesdk import __version__
 
         return cls(
             nwavesdk=__version__,
