@@ -19,7 +19,7 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4464,
+    "train presets": 4463,
     "analysis": 2360,
     "cli": 1177,
     "internal": 498,
@@ -29,7 +29,7 @@ MAX_STATEMENTS = {
     "net": 1671,
     "deploy": 847,
 }
-MAX_STATEMENTS_OF_OTHERS = 4274
+MAX_STATEMENTS_OF_OTHERS = 4275
 MAX_STATEMENTS_OF_TESTS = 31836
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
