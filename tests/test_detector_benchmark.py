@@ -1,6 +1,7 @@
-"""The CNN next to a detector, and the detector that is made for the package."""
+"""The CNN next to a detector, the detector of the package, and the folder of its words."""
 
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ pytest.importorskip("lightning")
 pytest.importorskip("soundfile")
 
 from benchmarks import detector, package_detector
+from benchmarks.wake_words import main as make_folder
 from nwavesdk.data import Batch
 from nwavesdk.net import record
 from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.apply.blocks import run_net
 from nwavesdk.train.data.load import complete_data
+from nwavesdk.train.data.split import open_recordings
 from nwavesdk.train.fit.network import network_of_run, sample_config
 from train.event_folders import write_events
 from train.runs import no_pictures
@@ -92,3 +95,29 @@ def test_a_packaged_detector_computes_as_its_run_with_rounded_weights(
     assert result["probe"] == package_detector.probe_scores(loaded)
     half = {"rtol": 2**-11, "atol": 2**-25}  # what 16 bits resolve
     torch.testing.assert_close(loaded.net.state_dict(), original.net.state_dict(), **half)
+
+
+def test_an_archive_becomes_a_folder_with_background_and_a_table_of_sets(tmp_path: Path) -> None:
+    folder = write_events(tmp_path / "recordings", events=3, background=3, seconds=1)
+    lines = ["path\tsplit\tgroup\tlicence"]
+    archive = tmp_path / "words.tar"
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(folder.glob("**/*.wav")):
+            name, _, rest = path.relative_to(folder).as_posix().partition("/")
+            target = f"words/{name}/{rest}" if name != "background" else f"speech/{rest}"
+            tar.add(path, target)
+            lines.append(f"{target}\t{('train', 'val', 'test')[len(lines) % 3]}\tann\tCC0")
+        manifest = tmp_path / "manifest.tsv"
+        manifest.write_text("\n".join(lines))
+        tar.add(manifest, "manifest.tsv")
+
+    data = tmp_path / "data"
+    make_folder([str(archive), str(data)])
+    config = RunConfig.of({"data": {"source": str(data), "split": str(data / "split.csv")}})
+    source, _, note = open_recordings(config)
+    assert (config.task.name, note) == ("detect", "")
+    assert {(item.class_name, item.part) for item in source.items} == {
+        (name, part) for name in ("background", "high", "low") for part in ("train", "val", "test")
+    }
+    assert {item.group for item in source.items} == {"ann"}
+    assert (data / "background" / "speech" / "noise" / "0.wav").is_file()

@@ -1,6 +1,7 @@
 """Sounds and targets in files: their values, and files that cannot be used."""
 
 import io
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.conftest import blocks_of, tone
+from data.conftest import blocks_of, tone, write
+from nwavesdk.data import RecordingError, load_wav_folder
 from nwavesdk.data.decoding import (
     ResamplingStream,
     fit_target,
@@ -20,10 +22,11 @@ from nwavesdk.data.decoding import (
     read_target,
     resample,
 )
-from nwavesdk.data.source import RecordingError, Sound
+from nwavesdk.data.source import Sound
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("soxr")
+
 
 PATH = Path("a.pt")
 
@@ -274,3 +277,38 @@ def test_other_lengths_are_rejected_with_both_expected_ones(length: int) -> None
     expected = r"expected 30 \(its recording\), plus or minus one, or 40 \(after padding\)"
     with pytest.raises(RecordingError, match=rf"a\.pt has {length} steps, {expected}"):
         fit_target(PATH, np.zeros((length, 1), np.float32), 30, 40)
+
+
+for package in ("soundfile", "soxr", "scipy"):
+    pytest.importorskip(package)
+
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda path: path.touch(), r"is empty \(0 bytes\)"),
+    "escape": (lambda path: path.write_text("\x1b[31m\n\r"), "cannot be read as sound"),
+    "cut": (lambda path: path.write_bytes(write(path).read_bytes()[:-1]), "is cut short"),
+    "pipe": (os.mkfifo, "is a pipe, expected a file"),
+    "device": (lambda path: path.symlink_to("/dev/zero"), "is a device, expected a file"),
+    "dangling": (lambda path: path.symlink_to("gone"), "does not exist"),
+    "itself": (lambda path: path.symlink_to(path), "Too many levels of symbolic links"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_hostile_file_is_raised_or_skipped(words: Path, name: str) -> None:
+    spoil, message = SPOILED[name]
+    spoil(words / "yes" / "x\x1b[31m.wav")
+    with pytest.raises(RecordingError, match=rf"{message}.*; on_error=\"skip\" skips it") as error:
+        load_wav_folder(words, bands=4)
+    assert "yes/x\\x1b[31m.wav" in str(error.value)
+    assert str(error.value).isprintable()
+    skipping = load_wav_folder(words, bands=4, on_error="skip")
+    ((file, reason),) = skipping.skipped
+    assert file == "yes/x\\x1b[31m.wav"
+    assert reason in str(error.value)
+    assert len(skipping.keys) == 12
+
+
+def test_values_that_overflow_in_the_filters_are_named(words: Path) -> None:
+    write(words / "yes" / "x.wav", np.sign(tone(500, 0.25) + 1e-3) * np.float32(3e38), 16000)
+    with pytest.raises(RecordingError, match=r"x\.wav has -\?inf at index|x\.wav has nan"):
+        load_wav_folder(words, bands=4)

@@ -1,4 +1,4 @@
-"""A run: what it writes, that it is reproducible, and what it does not begin with."""
+"""A run: its files, its repetition, its threads, lists of events, and a surrogate that changes."""
 
 from pathlib import Path
 from typing import Any
@@ -8,11 +8,16 @@ import torch
 
 pytest.importorskip("lightning")
 
+from examples import small_data as small
+from nwavesdk.analysis.run_batch import RunBatch
+from nwavesdk.layers import DenseSynapse
+from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.train import Run, RunConfig, RunFolder
 from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.network import sample_config
-from train.runs import metrics, model_bytes
+from nwavesdk.train.fit.seeds import use_threads
+from train.runs import metrics, metrics_without_time, model_bytes, no_pictures, stop_after
 
 
 def test_a_run_writes_everything_that_is_promised(finished: Path) -> None:
@@ -129,3 +134,159 @@ def test_a_run_that_cannot_be_trained_is_an_error_before_anything_is_written(
     with pytest.raises(ValueError, match=words):
         Run.new(tmp_path / "run", choices)
     assert not (tmp_path / "run").exists()
+
+
+def choices_of(folder: Path, events: str) -> dict[str, Any]:
+    return {
+        "seed": 3,
+        "data": {"source": str(folder), "events": events, "bin": 1e-3},
+        "net": {"name": "lif", "hidden": [12], "population": 2},
+        "learning": {"epochs": 3, "batch_size": 4, "rate": 0.02},
+        "machine": {"accelerator": "cpu"},
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small.make_structured(tmp_path_factory.mktemp("events") / "files")
+
+
+@pytest.fixture(scope="module")
+@no_pictures()
+def finished_lists(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = Run.new(tmp_path_factory.mktemp("run") / "lists", choices_of(folder, "lists"))
+    run.train()
+    return run.folder.path
+
+
+def test_lists_have_the_loss_of_frames(folder: Path, finished_lists: Path, tmp_path: Path) -> None:
+    choices = choices_of(folder, "frames")
+    choices["net"]["first_weights"] = "drawn"
+    Run.new(tmp_path / "frames", choices).train()
+    of_lists, *_ = metrics_without_time(finished_lists)
+    of_frames, *_ = metrics_without_time(tmp_path / "frames")
+    # The two products add up in other orders.
+    assert float(of_lists["train_loss"]) == pytest.approx(float(of_frames["train_loss"]), rel=1e-4)
+
+
+def test_a_run_on_lists_has_its_report(finished_lists: Path) -> None:
+    assert (finished_lists / "report.html").is_file()
+
+
+def test_a_resumed_run_has_the_same_bits(
+    folder: Path, finished_lists: Path, tmp_path: Path
+) -> None:
+    stop_after(Run.new(tmp_path / "broken", choices_of(folder, "lists")), 1)
+    Run.open(tmp_path / "broken").train()
+    assert model_bytes(tmp_path / "broken") == model_bytes(finished_lists)
+    assert metrics_without_time(tmp_path / "broken") == metrics_without_time(finished_lists)
+
+
+def test_diagnosis_takes_gradients_of_a_dense_batch(finished_lists: Path) -> None:
+    recorded = RunBatch.open(finished_lists).record_pass()
+    assert len(dict(recorded.gradients())) == 2
+
+
+@pytest.mark.parametrize(
+    ("form", "epochs"),
+    [
+        ("exponential(slope, 2, 40)", 3),
+        ("plateau(slope, 2, 40, patience=1, stages=2)", 4),
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_weights(
+    form: str,
+    epochs: int,
+    choices: dict[str, Any],
+    finished_lists: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    values: list[float] = []
+    step = SurrogateAnnealing.step
+
+    def record_value(
+        self: SurrogateAnnealing, net: Any, epoch: int, metric: float | None = None
+    ) -> None:
+        step(self, net, epoch, None if metric is None else 1.0)  # no improvement after the first
+        values.append(self.value)
+
+    monkeypatch.setattr(SurrogateAnnealing, "step", record_value)
+    choices["learning"] |= {"epochs": epochs, "surrogate_schedule": form}
+    Run.new(tmp_path / "whole", choices).train()
+    expected = list(values)
+    values.clear()
+    stop_after(Run.new(tmp_path / "broken", choices), 2)
+    Run.open(tmp_path / "broken").train()
+    assert values == expected
+    assert expected[0] == 2
+    assert expected[-1] == 40
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+    # The shared run is the same without a schedule.
+    assert model_bytes(tmp_path / "whole") != model_bytes(finished_lists)
+    assert "slope from 2 to 40" in (tmp_path / "whole" / "report.html").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _restore_settings():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_run_records_its_threads_and_restores_the_setting(
+    choices: dict[str, Any], tmp_path: Path
+) -> None:
+    run = Run.new(tmp_path / "run", choices)
+    recorded = RunFolder(tmp_path / "run").read_config().machine.threads
+    assert recorded == run.config.machine.threads == 1
+    torch.set_num_threads(2)
+    with use_threads(recorded):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 2
+
+
+def test_chosen_threads_are_those_of_the_run(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    current = torch.get_num_threads()
+    monkeypatch.setattr("os.cpu_count", lambda: current + 1)
+    chosen = Run.prepare(tmp_path, {**choices, "machine": {"threads": current + 1}})
+    assert chosen.config.machine.threads == current + 1
+    with use_threads(chosen.config.machine.threads):
+        assert torch.get_num_threads() == current + 1
+
+
+def test_a_small_net_takes_one_thread_and_a_large_one_all(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    small = Run.prepare(tmp_path, choices).config
+    assert small.machine.threads == 1
+    small.check_same({"machine": {"threads": 1}})
+    with pytest.raises(ValueError, match="machine.threads: .*, expected 1:"):
+        small.check_same({"machine": {"threads": 2}})
+    monkeypatch.setattr("nwavesdk.train.run.SMALL_BATCH", 1)
+    assert Run.prepare(tmp_path, choices).config.machine.threads == 2
+
+
+def test_a_resumed_run_keeps_its_threads(
+    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stops after an epoch, and continues where the number of threads differs."""
+    choices = {**choices, "machine": {"threads": 2}}
+    Run.new(tmp_path / "whole", choices).train()
+    stop_after(Run.new(tmp_path / "broken", choices), 1)
+
+    torch.set_num_threads(1)
+    threads: set[int] = set()
+    forward = DenseSynapse.forward
+
+    def record(synapse: DenseSynapse, spk: torch.Tensor) -> torch.Tensor:
+        threads.add(torch.get_num_threads())
+        return forward(synapse, spk)
+
+    monkeypatch.setattr(DenseSynapse, "forward", record)
+    Run.open(tmp_path / "broken").train()
+    assert threads == {2}
+    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")

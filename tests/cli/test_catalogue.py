@@ -1,4 +1,4 @@
-"""`nwave neurons`, and `nwave train --neuron` as it is typed."""
+"""`nwave neurons`, `kernels` and `net`, and `nwave train --neuron` as it is typed."""
 
 import os
 import re
@@ -8,6 +8,8 @@ import pytest
 
 from cli.command import json_object, nwave
 from nwavesdk.layers.catalogue import available_neurons
+from nwavesdk.presets import NAMES, page_path
+from nwavesdk.train.config.run_config import UNIONS
 
 
 def test_the_list_has_a_block_for_each_neuron():
@@ -133,3 +135,63 @@ def test_a_wrong_neuron_of_a_run_is_one_line(words: list[str], error: str, tmp_p
     assert re.search(error, result.stderr), result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "run").exists()
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "kernels.md"
+
+
+def test_the_source_is_that_of_the_page() -> None:
+    shown = nwave("kernels", "--show").stdout
+    excerpts = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(excerpts) == 2
+    assert all(excerpt in shown for excerpt in excerpts)
+
+
+@pytest.mark.parametrize("machine", ["cpu", "gpu"])
+def test_sources_are_python_and_as_long_as_listed(machine: str) -> None:
+    words = ["kernels", "adlif", "--json", *(["--gpu"] if machine == "gpu" else [])]
+    lengths = json_object(nwave(*words))
+    sources = json_object(nwave(*words, "--show"))
+    assert sources["machine"] == machine
+    for direction, source in sources["kernels"].items():
+        compile(source, direction, "exec")
+        assert len(source.splitlines()) == lengths["kernels"][direction]
+    assert ("import triton" in sources["kernels"]["forward"]) == (machine == "gpu")
+
+
+def test_a_readout_has_no_surrogate() -> None:
+    report = json_object(nwave("kernels", "li", "--json"))
+    assert report["surrogate"] is None
+    assert "def surrogate" not in nwave("kernels", "li", "--show").stdout
+
+
+def test_unknown_names_are_errors() -> None:
+    assert "unknown neuron 'nobody'" in nwave("kernels", "nobody").stderr
+    result = nwave("kernels", "--surrogate", "nothing")
+    assert result.exit_code == 2
+    assert "unknown surrogate 'nothing'" in result.stderr
+
+
+def test_the_list_has_a_line_and_the_options_of_each_preset() -> None:
+    result = nwave("net")
+    assert result.exit_code == 0
+    heads = [line.split()[0] for line in result.stdout.splitlines() if line[:1].isalpha()]
+    assert heads[:-1] == [*NAMES]
+    facts = json_object(nwave("net", "--json"))["presets"]
+    _, models = UNIONS["net"]
+    for preset in facts:
+        assert {*preset["options"], "name"} == models[preset["preset"]].model_fields.keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_page_is_printed_as_it_is(name: str) -> None:
+    text = page_path(name).read_text()
+    assert nwave("net", name).stdout == text
+    assert json_object(nwave("net", name, "--json"))["text"] == text
+
+
+def test_an_unknown_net_is_one_line() -> None:
+    result = nwave("net", "conf")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("nwave: PRESET: 'conf' is not one of 'lif', ")
+    assert len(result.stderr.splitlines()) == 1
