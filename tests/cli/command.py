@@ -17,3 +17,11 @@ def json_object(result: Result) -> dict[str, Any]:
     value, end = json.JSONDecoder().raw_decode(result.stdout)
     assert not result.stdout[end:].strip()
     return value
+
+
+def rejected(*words: object) -> str:
+    """The one line on standard error of a command that rejects its words."""
+    result = nwave(*words)
+    assert result.exit_code == 2, result.output
+    assert result.stderr.count("\n") == 1, result.stderr
+    return result.stderr

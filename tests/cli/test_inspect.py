@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from cli.command import json_object, nwave
+from cli.command import json_object, nwave, rejected
 from nwavesdk import __version__
 from nwavesdk.train.config.facts import Origin
 from train.runs import small_choices, write_untrained
@@ -53,9 +53,7 @@ def test_slopes_and_diagnose_reject_wrong_input(run: Path, tmp_path: Path) -> No
         (("diagnose", tmp_path), "holds no run"),
         (("slopes", run / "metrics.csv"), "is not the config of a run"),
     ]:
-        result = nwave(*words)
-        assert result.exit_code == 2
-        assert error in result.stderr
+        assert error in rejected(*words)
 
 
 def test_diagnose_lists_findings(run: Path) -> None:
@@ -291,9 +289,8 @@ def test_eval_shows_the_numbers_of_neurobench(tones: Path, tmp_path: Path) -> No
 
 def test_eval_names_the_missing_extra(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "neurobench.metrics.static", None)
-    result = nwave("eval", run, "--neurobench")
-    assert result.exit_code == 2
-    assert "neurobench is not installed: pip install '.[interop]'" in result.stderr
+    error = rejected("eval", run, "--neurobench")
+    assert "neurobench is not installed: pip install '.[interop]'" in error
 
 
 def test_eval_suggests_no_option_that_it_does_not_have(tones: Path, tmp_path: Path) -> None:
@@ -301,6 +298,5 @@ def test_eval_suggests_no_option_that_it_does_not_have(tones: Path, tmp_path: Pa
     write_untrained(tmp_path / "run", small_choices(data))
     damaged = next(data.rglob("*.wav"))
     damaged.write_bytes(b"")
-    result = nwave("eval", tmp_path / "run")
-    assert result.exit_code == 2
-    assert result.stderr.rstrip().endswith("is empty (0 bytes): repair or remove it.")
+    error = rejected("eval", tmp_path / "run")
+    assert error.rstrip().endswith("is empty (0 bytes): repair or remove it.")
