@@ -172,18 +172,18 @@ def test_invalid_nets_inputs_and_losses_are_refused():
         RecordedPass("net", x, loss_fn)
 
     steps = Feedback(LIFSynapse(N, N), LIFLayer(N, 8e-3)).double()
-    with pytest.raises(ValueError, match="Feedback runs 'body.1' step by step"):
-        RecordedPass(steps, x, loss_fn)
-    with pytest.raises(
-        ValueError, match=r"sequences \[B, T, \*features\], got an input of shape \[40, 6\]"
+    synapse = SpikingSequential(LIFSynapse(N, 3)).double()
+    for given, charge, loss, words in (
+        (steps, x, loss_fn, "Feedback runs 'body.1' step by step"),
+        (net, x[0], loss_fn, r"sequences \[B, T, \*features\], got an input of shape \[40, 6\]"),
+        (synapse, x, loss_fn, "no neuron layer"),
+        (net, x, lambda *_: torch.zeros(()), "depends on the outputs of the net"),
+        (
+            *(net, x, lambda *_: torch.zeros((), requires_grad=True)),
+            "the loss does not depend on the net's neuron layers",
+        ),
     ):
-        RecordedPass(net, x[0], loss_fn)
-    with pytest.raises(ValueError, match="no neuron layer"):
-        RecordedPass(SpikingSequential(LIFSynapse(N, 3)).double(), x, loss_fn)
-
-    with pytest.raises(ValueError, match="depends on the outputs of the net"):
-        RecordedPass(net, x, lambda *_: torch.zeros(()))
-    with pytest.raises(ValueError, match="the loss does not depend on the net's neuron layers"):
-        RecordedPass(net, x, lambda *_: torch.zeros((), requires_grad=True))
+        with pytest.raises(ValueError, match=words):
+            RecordedPass(given, charge, loss)
     with pytest.raises(ValueError, match="has 3 neuron layers, got 2 surrogates"):
         next(RecordedPass(net, x, loss_fn).gradients([atan(2)] * 2))

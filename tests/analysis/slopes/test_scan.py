@@ -120,20 +120,22 @@ def test_no_layer_gets_less_than_the_next_one():
     )
 
 
-def test_each_layer_has_its_own_best_candidate():
-    scan = scan_of([[40, 20, 2], [3, 4, 4], [0.03, 0.5, 10]], SLOPES, fast_sigmoid(25))
-    assert chosen(scan) == [fast_sigmoid(1), fast_sigmoid(8), fast_sigmoid(8)]
-
-
-def test_if_all_candidates_lose_the_smallest_loss_wins():
-    scan = scan_of([[1, 2], [1, 4], [1, 8]], SLOPES, fast_sigmoid(25))
-    assert chosen(scan) == [fast_sigmoid(1)] * 2
-    assert "every candidate loses some, and this one loses least" in scan.recommend()[0].reason
-
-
-def test_if_all_candidates_grow_the_smallest_growth_wins():
-    scan = scan_of([[400, 2], [30, 3], [12, 4]], SLOPES, fast_sigmoid(1))
-    assert chosen(scan) == [fast_sigmoid(25)] * 2
+@pytest.mark.parametrize(
+    ("norms", "current", "slopes", "reason"),
+    [
+        # Each layer has its own best candidate.
+        ([[40, 20, 2], [3, 4, 4], [0.03, 0.5, 10]], 25, [1, 8, 8], ""),
+        # If all candidates lose, the smallest loss wins.
+        ([[1, 2], [1, 4], [1, 8]], 25, [1, 1], "every candidate loses some, and this one loses le"),
+        # If all candidates grow, the smallest growth wins.
+        ([[400, 2], [30, 3], [12, 4]], 1, [25, 25], ""),
+        ([[3], [2], [1]], 25, [25], "the only one and keeps its surrogate"),
+    ],
+)
+def test_the_candidate_of_each_layer(norms, current, slopes, reason):
+    scan = scan_of(norms, SLOPES, fast_sigmoid(current))
+    assert chosen(scan) == [fast_sigmoid(slope) for slope in slopes]
+    assert reason in scan.recommend()[0].reason
 
 
 def test_only_uniform_candidates_of_the_class_count():
@@ -148,12 +150,6 @@ def test_only_uniform_candidates_of_the_class_count():
 def test_no_gradient_arrives():
     scan = scan_of([[0, 0], [0, 0], [0, 0]], SLOPES, fast_sigmoid(25))
     assert "look for silent layers" in scan.recommend()[0].reason
-
-
-def test_a_single_layer_keeps_its_surrogate():
-    scan = scan_of([[3], [2], [1]], SLOPES, fast_sigmoid(25))
-    assert chosen(scan) == [fast_sigmoid(25)]
-    assert "the only one and keeps its surrogate" in scan.recommend()[0].reason
 
 
 def test_a_deep_net_gets_gentler_slopes_that_keep_the_gradient():

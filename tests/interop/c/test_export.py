@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -235,17 +236,15 @@ def test_a_net_without_a_form_in_c_is_refused(
 
 def test_a_net_that_is_not_quantized_is_refused(tmp_path: Path) -> None:
     x = torch.zeros(1, 5, 3)
-    with pytest.raises(ValueError, match="does not begin with RoundedInput, expected a quantized"):
-        export_c(SpikingSequential(*_LIF), tmp_path, x)
-
     net = quantize(SpikingSequential(*_LIF).eval(), step=STEP)
     net[1].weight.data.mul_(1.1)
-    with pytest.raises(ValueError, match="LIFLayer '1' is not quantized: its weights need"):
-        export_c(net, tmp_path, x)
-    with pytest.raises(ValueError, match=r"the net is in train\(\), expected eval\(\)"):
-        export_c(net.train(), tmp_path, x)
-    net.eval()
-    with pytest.raises(ValueError, match="x must be recordings"):
-        export_c(net, tmp_path, x[0])
-    with pytest.raises(ValueError, match="name must be a word of small letters"):
-        export_c(net, tmp_path, x, name="My net")
+    training = deepcopy(net).train()
+    for given, frames, name, words in (
+        (SpikingSequential(*_LIF), x, "net", "does not begin with RoundedInput, expected a quanti"),
+        (net, x, "net", "LIFLayer '1' is not quantized: its weights need"),
+        (training, x, "net", r"the net is in train\(\), expected eval\(\)"),
+        (net, x[0], "net", "x must be recordings"),
+        (net, x, "My net", "name must be a word of small letters"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            export_c(given, tmp_path, frames, name=name)
