@@ -108,30 +108,30 @@ def fail(monkeypatch: pytest.MonkeyPatch) -> Any:
     return fail_with
 
 
-def test_an_interrupt_is_one_line(fail: Any) -> None:
-    fail(KeyboardInterrupt())
-    result = nwave("surrogates", "--json")
-    assert (result.exit_code, result.stderr) == (130, "nwave: interrupted\n")
-    assert json_object(result) == {"error": "interrupted"}
-
-
-def test_the_exit_with_which_lightning_ends_an_interrupt_has_its_code(fail: Any) -> None:
-    fail(SystemExit(1), during=KeyboardInterrupt())
-    result = nwave("surrogates")
-    assert (result.exit_code, result.output) == (130, "")
-
-
-def test_a_run_that_was_terminated_has_its_code(fail: Any) -> None:
-    fail(SystemExit(143))
-    result = nwave("surrogates", "--json")
-    assert (result.exit_code, result.stderr) == (143, "")
-    assert json_object(result) == {"error": "interrupted"}
-
-
-def test_a_reader_that_has_enough_is_no_error(fail: Any) -> None:
-    fail(BrokenPipeError(32, "Broken pipe"))
-    result = nwave("surrogates", "--json")
-    assert (result.exit_code, result.output) == (141, "")
+@pytest.mark.parametrize(
+    ("error", "during", "code", "line", "report"),
+    [
+        (KeyboardInterrupt(), None, 130, "nwave: interrupted\n", {"error": "interrupted"}),
+        # Lightning ends an interrupt with an exit.
+        (SystemExit(1), KeyboardInterrupt(), 130, "", None),
+        (SystemExit(143), None, 143, "", {"error": "interrupted"}),
+        # A reader that has enough is no error.
+        (BrokenPipeError(32, "Broken pipe"), None, 141, "", None),
+    ],
+    ids=["interrupt", "interrupt of Lightning", "termination", "closed pipe"],
+)
+def test_a_command_that_is_ended_has_the_code_of_its_end(
+    fail: Any,
+    error: BaseException,
+    during: BaseException | None,
+    code: int,
+    line: str,
+    report: dict[str, str] | None,
+) -> None:
+    fail(error, during)
+    result = nwave("surrogates", *([] if during else ["--json"]))
+    assert (result.exit_code, result.stderr) == (code, line)
+    assert (json_object(result) if result.stdout else None) == report
 
 
 def test_a_warning_is_one_line_without_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

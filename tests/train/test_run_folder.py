@@ -128,15 +128,14 @@ def test_one_process_trains_a_run(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        FileError, match=r"file/run/config\.json cannot be written \(Not a directory\)"
-    ):
-        RunFolder(tmp_path / "file" / "run").begin(config_of())
-    with pytest.raises(FileError, match=r"cannot be written \(File name too long\)"):
-        RunFolder(tmp_path / ("n" * 300)).begin(config_of())
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="link is in use and holds no run"):
-        RunFolder(tmp_path / "link").begin(config_of())
+    for name, error, words in (
+        ("file/run", FileError, r"file/run/config\.json cannot be written \(Not a directory\)"),
+        ("n" * 300, FileError, r"cannot be written \(File name too long\)"),
+        ("link", ValueError, "link is in use and holds no run"),
+    ):
+        with pytest.raises(error, match=words):
+            RunFolder(tmp_path / name).begin(config_of())
 
 
 def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:

@@ -71,23 +71,25 @@ def test_frames_are_logarithms_on_the_scale_of_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("choices", "message"),
+    ("choices", "step", "message"),
     [
-        ({"window": 502 / 16_000}, r"502 .* factor 251, .* --window, such as 512 samples\."),
-        ({"window": 3}, "samples of a window must be a whole number from 1 to 32768"),
-        ({"level_memory": 1e4}, r"level_memory \[frames\] must be .* of at most 32768"),
+        (
+            {"window": 502 / 16_000},
+            1 / 32,
+            r"502 .* factor 251, .* --window, such as 512 samples\.",
+        ),
+        ({"window": 3}, 1 / 32, "samples of a window must be a whole number from 1 to 32768"),
+        ({"level_memory": 1e4}, 1 / 32, r"level_memory \[frames\] must be .* of at most 32768"),
+        # A scale beyond 32 bits.
+        ({}, 1e-5, "least deviation times step must be .* abo"),
     ],
 )
-def test_a_front_end_beyond_the_arithmetic_is_an_error(choices: dict, message: str) -> None:
+def test_a_front_end_beyond_the_arithmetic_is_an_error(
+    choices: dict, step: float, message: str
+) -> None:
     log_mel = LogMel(16_000, **choices)
     with pytest.raises(ValueError, match=f"^FixedLogMel: .*{message}"):
-        FixedLogMel(log_mel, scale_of(log_mel), step=1 / 32)
-
-
-def test_a_scale_beyond_32_bits_is_an_error() -> None:
-    log_mel = LogMel(16_000)
-    with pytest.raises(ValueError, match="^FixedLogMel: least deviation times step must be .* abo"):
-        FixedLogMel(log_mel, scale_of(log_mel), step=1e-5)
+        FixedLogMel(log_mel, scale_of(log_mel), step=step)
 
 
 def test_the_front_end_of_a_run_needs_a_scale_of_the_past(live_run: Path) -> None:

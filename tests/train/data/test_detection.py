@@ -205,14 +205,20 @@ def test_the_report_of_a_folder_counts_recordings(folder: Path) -> None:
     assert "all" in result.stdout
 
 
-def test_background_that_is_too_short_for_any_event_is_an_error(tmp_path: Path) -> None:
-    folder = write_events(tmp_path, background=3, seconds=1.0)
-    with pytest.raises(ValueError, match="val set lasts 1 s, too short for one of its events"):
-        data_of(folder)
-
-
-def test_background_in_a_single_file_has_to_be_cut(tmp_path: Path) -> None:
-    folder = write_events(tmp_path, background=1, seconds=60)
-    words = "has 1 recording, too few for 3 sets .*: add background .* cut .* -segment_time 60"
+@pytest.mark.parametrize(
+    ("count", "seconds", "words"),
+    [
+        (3, 1.0, "val set lasts 1 s, too short for one of its events"),
+        (
+            1,
+            60,
+            "has 1 recording, too few for 3 sets .*: add background .* cut .* -segment_time 60",
+        ),
+    ],
+)
+def test_background_that_is_too_short_or_in_a_single_file_is_an_error(
+    count: int, seconds: float, words: str, tmp_path: Path
+) -> None:
+    folder = write_events(tmp_path, background=count, seconds=seconds)
     with pytest.raises(ValueError, match=words):
         data_of(folder)
