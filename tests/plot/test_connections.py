@@ -62,12 +62,31 @@ def test_delays_are_counted_in_whole_steps():
     assert sum(bar.get_height() for bar in bars) == synapse.delays.numel()
 
 
-def test_arguments_are_checked():
-    with pytest.raises(ValueError, match=r"weights takes weights \[N\] or .*got the shape \[\]"):
-        plot.weights(3.0)
-    with pytest.raises(TypeError, match="weights takes a tensor or an array of numbers, got Ident"):
-        plot.weights(torch.nn.Identity())
-    with pytest.raises(ValueError, match="finite delays of at least 0 steps"):
-        plot.delays(torch.tensor([-1.0]))
-    with pytest.raises(ValueError, match=r"weight has the shape \[2\], expected \[1\]"):
-        plot.delays(torch.tensor([1.0]), weight=torch.ones(2))
+@pytest.mark.parametrize(
+    ("draw", "error", "words"),
+    [
+        (
+            lambda: plot.weights(3.0),
+            ValueError,
+            r"weights takes weights \[N\] or .*got the shape \[\]",
+        ),
+        (
+            lambda: plot.weights(torch.nn.Identity()),
+            TypeError,
+            "weights takes a tensor or an array of numbers, got Ident",
+        ),
+        (
+            lambda: plot.delays(torch.tensor([-1.0])),
+            ValueError,
+            "finite delays of at least 0 steps",
+        ),
+        (
+            lambda: plot.delays(torch.tensor([1.0]), weight=torch.ones(2)),
+            ValueError,
+            r"weight has the shape \[2\], expected \[1\]",
+        ),
+    ],
+)
+def test_arguments_are_checked(draw, error, words):
+    with pytest.raises(error, match=words):
+        draw()

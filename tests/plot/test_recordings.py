@@ -113,25 +113,48 @@ def test_without_axes_there_is_a_new_figure():
         assert ax.figure.number in pyplot.get_fignums()
 
 
-def test_arguments_are_checked():
-    with pytest.raises(TypeError, match="raster: ax must be matplotlib axes, got <Figure"):
-        plot.raster(spikes(9, 3), Figure())
-    with pytest.raises(ValueError, match=r"series takes a series \[T, \*features\] .* shape \[\]"):
-        plot.series(torch.tensor(1.0))
-    with pytest.raises(TypeError, match="rates: theme must be a Theme, got 'dark': pass plot.LIGH"):
-        plot.rates(spikes(9, 3), theme="dark")
-    with pytest.raises(ValueError, match=r"raster takes spikes \[T, \*features\].* shape \[9\]"):
-        plot.raster(spikes(9))
-    with pytest.raises(ValueError, match=r"membranes takes membranes \[T\] or \[T, N\] .*mem\[0\]"):
-        plot.membranes(spikes(2, 9, 3))
-    with pytest.raises(ValueError, match=r"spikes has the shape \[9, 2\], expected \[9, 3\]"):
-        plot.membranes(spikes(9, 3), spikes=spikes(9, 2))
-    with pytest.raises(ValueError, match="rates: dt must be a finite number above 0"):
-        plot.rates(spikes(9, 3), dt=0)
-    with pytest.raises(ValueError, match="draws up to two polarities, got 3"):
-        plot.event_frames(spikes(9, 3, 4, 4))
-    with pytest.raises(TypeError, match="raster takes a tensor or an array of numbers, got 'x'"):
-        plot.raster("x")
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (
+            lambda: plot.raster(spikes(9, 3), Figure()),
+            "raster: ax must be matplotlib axes, got <Figure",
+        ),
+        (
+            lambda: plot.rates(spikes(9, 3), theme="dark"),
+            "rates: theme must be a Theme, got 'dark': pass plot.LIGH",
+        ),
+        (lambda: plot.raster("x"), "raster takes a tensor or an array of numbers, got 'x'"),
+    ],
+)
+def test_arguments_of_other_types_are_rejected(draw, words):
+    with pytest.raises(TypeError, match=words):
+        draw()
+
+
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (
+            lambda: plot.series(torch.tensor(1.0)),
+            r"series takes a series \[T, \*features\] .* shape \[\]",
+        ),
+        (lambda: plot.raster(spikes(9)), r"raster takes spikes \[T, \*features\].* shape \[9\]"),
+        (
+            lambda: plot.membranes(spikes(2, 9, 3)),
+            r"membranes takes membranes \[T\] or \[T, N\] .*mem\[0\]",
+        ),
+        (
+            lambda: plot.membranes(spikes(9, 3), spikes=spikes(9, 2)),
+            r"spikes has the shape \[9, 2\], expected \[9, 3\]",
+        ),
+        (lambda: plot.rates(spikes(9, 3), dt=0), "rates: dt must be a finite number above 0"),
+        (lambda: plot.event_frames(spikes(9, 3, 4, 4)), "draws up to two polarities, got 3"),
+    ],
+)
+def test_arguments_of_other_values_are_rejected(draw, words):
+    with pytest.raises(ValueError, match=words):
+        draw()
 
 
 def test_a_threshold_that_changes_is_a_curve() -> None:

@@ -298,31 +298,41 @@ def test_blocks_that_cannot_be_used_are_errors(
         load(live_run).stream().push(block)
 
 
-def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
-    tones: Path, tmp_path: Path, live_run: Path
+@pytest.mark.parametrize(
+    ("choices_of", "level"), [(small_choices, "running"), (chip_choices, "as_is")]
+)
+def test_a_run_that_scales_each_recording_to_its_peak_cannot_stream(
+    tones: Path, tmp_path: Path, choices_of: Callable[[Path], Any], level: str
 ) -> None:
-    peak = tmp_path / "peak"
-    write_untrained(peak, small_choices(tones))
-    words = r"peak scales each .* \(got level peak, .* `nwave train --level running`"
+    write_untrained(tmp_path / "run", choices_of(tones))
+    words = rf"run scales each .* \(got level peak, .* `nwave train --level {level}`"
     with pytest.raises(ValueError, match=words):
-        load(peak).stream()
-    loud = tmp_path / "loud"
-    write_untrained(loud, chip_choices(tones))
-    with pytest.raises(ValueError, match=r"\(got level peak, .* `nwave train --level as_is`"):
-        load(loud).stream()
-    live = load(live_run)
-    centered = replace(live, input=replace(live.input, center=True))
-    with pytest.raises(
-        ValueError,
-        match=r"scales each rec.* its mean.*\(got level as_is, center True.*--level running`",
-    ):
-        centered.stream()
-    standardized = replace(live, input=replace(live.input, standardize=True))
-    with pytest.raises(ValueError, match=r"deviation.*\(got .*standardize True.*"):
-        standardized.stream()
-    run = replace(live, features=SeriesFeatures())
-    with pytest.raises(ValueError, match="was trained on .*, expected sound: train with `nwave tr"):
-        run.stream()
+        load(tmp_path / "run").stream()
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            lambda run: {"input": replace(run.input, center=True)},
+            r"scales each rec.* its mean.*\(got level as_is, center True.*--level running`",
+        ),
+        (
+            lambda run: {"input": replace(run.input, standardize=True)},
+            r"deviation.*\(got .*standardize True.*",
+        ),
+        (
+            lambda _: {"features": SeriesFeatures()},
+            "was trained on .*, expected sound: train with `nwave tr",
+        ),
+    ],
+)
+def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
+    live_run: Path, changed: Callable[[TrainedRun], dict[str, Any]], words: str
+) -> None:
+    run = load(live_run)
+    with pytest.raises(ValueError, match=words):
+        replace(run, **changed(run)).stream()
 
 
 @pytest.mark.parametrize("does_look_ahead", [False, True])
