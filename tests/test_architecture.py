@@ -50,11 +50,9 @@ EXTRAS = {
     "torchmetrics",
     *PEERS,
 }
-# Names that NWAVE documents in a lower layer than ours, and the config that pages of presets get:
-# imported on first use and for types.
+# Names that NWAVE documents in a lower layer than ours: imported on first use and for types.
 TYPED_ONLY = {
     ("metrics", "nwavesdk.deploy", "get_chip_consumption"),
-    ("presets", "nwavesdk.train", "CompletedConfig"),
     ("optim", "nwavesdk.analysis.hpo", "HPOResult"),
     ("optim", "nwavesdk.analysis.hpo", "HPOWrapper"),
     ("optim", "nwavesdk.analysis.hpo", "train_one_trial"),

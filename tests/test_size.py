@@ -19,7 +19,8 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     "data": 2744,
-    "train presets": 4464,
+    # 5 more: the fields that presets read are a type of theirs, so they do not import `train`.
+    "train presets": 4469,
     "analysis": 2360,
     "cli": 1177,
     "internal": 498,

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from nwavesdk.layers import AdLIFLayer, LIFSynapse, SpikingSequential, TimeBatchNorm
-from nwavesdk.presets.blocks import NORM_SCALE, dropout, flat, mixed_taus, read_out
+from nwavesdk.presets.blocks import NORM_SCALE, NetFacts, dropout, flat, mixed_taus, read_out
 from nwavesdk.surrogate import parse
-from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
@@ -22,7 +21,7 @@ TO_MEMBRANE, TO_SPIKES = 0.02, 0.2  # initial strengths of the adaptation, learn
 
 
 def build(
-    inputs: tuple[int, ...], classes: int, config: CompletedConfig, topology: str = "FF"
+    inputs: tuple[int, ...], classes: int, config: NetFacts, topology: str = "FF"
 ) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 

@@ -1,19 +1,19 @@
 """Building blocks that the pages of nets share: neurons behind batch norm, and the read-out."""
 
 import math
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from nwavesdk.layers import LIFLayer, LILayer, TemporalConv, TimeBatchNorm
 from nwavesdk.surrogate import parse
-from nwavesdk.train import CompletedConfig
 
 __all__ = [
     "LONGEST",
     "NORM_SCALE",
     "SHORTEST",
+    "NetFacts",
     "dropout",
     "flat",
     "has_target_per_step",
@@ -27,6 +27,33 @@ SHORTEST, LONGEST = 0.01, 0.1  # time constants of membranes [s]
 NORM_SCALE = 0.6
 # Taps of the read-out of a detector, and their distance [s].
 EVENT_TAPS, EVENT_TAP_SECONDS = 6, 0.08
+
+
+class NetFacts(Protocol):
+    """The read-only fields that a page needs; the config of a run has them, and more.
+
+    A page takes any object with these fields, so it does not depend on how a run is configured.
+    """
+
+    @property
+    def net(self) -> Any:
+        """The fields of the preset, with `dt`, the duration of a step [s]."""
+
+    @property
+    def chip(self) -> Any:
+        """`training` and `bits` of a net for a chip; None for other nets."""
+
+    @property
+    def task(self) -> Any:
+        """The task, with its `name`."""
+
+    @property
+    def data(self) -> Any:
+        """The data, with their `kind`."""
+
+    @property
+    def facts(self) -> Any:
+        """`typical_steps` of a recording, and the profile of the `chip`."""
 
 
 def flat(inputs: tuple[int, ...]) -> list[nn.Module]:
@@ -71,12 +98,12 @@ def dropout(net: Any) -> list[nn.Module]:
     return [nn.Dropout(net.dropout)] if net.dropout else []
 
 
-def has_target_per_step(config: CompletedConfig) -> bool:
+def has_target_per_step(config: NetFacts) -> bool:
     """Whether the net learns a class or values for each step, not a class for the recording."""
-    return config.task.name != "classification"
+    return bool(config.task.name != "classification")
 
 
-def read_out(n_inputs: int, n_outputs: int, config: CompletedConfig) -> list[nn.Module]:
+def read_out(n_inputs: int, n_outputs: int, config: NetFacts) -> list[nn.Module]:
     """From spikes to scores or values in each step.
 
     The class of a recording has the largest mean score over time; batch norm brings rare spikes to

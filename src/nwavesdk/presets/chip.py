@@ -12,13 +12,13 @@ from typing import Any
 from torch import nn
 
 from nwavesdk.layers import Dropout, SpikingSequential, family_of
+from nwavesdk.presets.blocks import NetFacts
 from nwavesdk.surrogate import parse
-from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
 
-def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: NetFacts) -> SpikingSequential:
     """Build a net for a chip: a front end, then synapse and neurons per hidden size and output.
 
     Args:

@@ -22,11 +22,11 @@ from nwavesdk.net import Branches
 from nwavesdk.presets.blocks import (
     LONGEST,
     SHORTEST,
+    NetFacts,
     has_target_per_step,
     lif_block,
     read_out,
 )
-from nwavesdk.train import CompletedConfig
 
 __all__ = ["build"]
 
@@ -52,7 +52,7 @@ SHORT_SERIES = 56  # span of three layers; series that are not longer have two l
 MAX_GROWTH = 16  # largest growth of the distance of taps, from layer to layer
 
 
-def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: NetFacts) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:
@@ -81,7 +81,7 @@ def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> Spi
     return SpikingSequential(*modules, *read_out(n_features, classes, config))
 
 
-def over_places(inputs: tuple[int, ...], config: CompletedConfig) -> tuple[list[nn.Module], int]:
+def over_places(inputs: tuple[int, ...], config: NetFacts) -> tuple[list[nn.Module], int]:
     """The layers over bands or pixels, and the number of values per step after them."""
     modules, (n_channels, *sizes) = as_channels(inputs)
     has_bands = len(sizes) == 1
@@ -125,7 +125,7 @@ def over_image(sizes: list[int]) -> tuple[Layer, ...]:
 
 
 def over_time(
-    n_inputs: int, plan: list[Memory], config: CompletedConfig, *, joins: bool
+    n_inputs: int, plan: list[Memory], config: NetFacts, *, joins: bool
 ) -> list[nn.Module]:
     """The layers over time.
 
@@ -193,7 +193,7 @@ class ChannelsFirst(nn.Module):
         return x.movedim(-1, 1)
 
 
-def spiking(synapse: nn.Module, shape: tuple[int, ...], config: CompletedConfig) -> list[nn.Module]:
+def spiking(synapse: nn.Module, shape: tuple[int, ...], config: NetFacts) -> list[nn.Module]:
     """A synapse, batch norm, and LIF neurons of this shape with mixed time constants."""
     longest = LONGEST_PER_STEP if has_target_per_step(config) else LONGEST
     if config.task.name == "detect":

@@ -10,8 +10,7 @@ a weight for each step. If each step has a target, the scores are integrated.
 import math
 
 from nwavesdk.layers import DelayedSynapse, SpikingSequential
-from nwavesdk.presets.blocks import flat, lif_block, read_out
-from nwavesdk.train import CompletedConfig
+from nwavesdk.presets.blocks import NetFacts, flat, lif_block, read_out
 
 __all__ = ["build"]
 
@@ -19,7 +18,7 @@ WIDTH = 64  # neurons of each layer
 REACH = 0.2  # longest delay, as a fraction of a typical recording
 
 
-def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: NetFacts) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:

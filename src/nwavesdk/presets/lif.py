@@ -19,9 +19,8 @@ from nwavesdk.layers import (
     SpikingSequential,
 )
 from nwavesdk.layers.catalogue import find_neuron
-from nwavesdk.presets.blocks import flat, has_target_per_step
+from nwavesdk.presets.blocks import NetFacts, flat, has_target_per_step
 from nwavesdk.surrogate import parse
-from nwavesdk.train import CompletedConfig
 
 __all__ = ["build", "hidden_gain", "hidden_layer"]
 
@@ -30,7 +29,7 @@ __all__ = ["build", "hidden_gain", "hidden_layer"]
 READOUT_GAIN = 0.1
 
 
-def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: NetFacts) -> SpikingSequential:
     """Build a net: synapse, neurons and dropout per hidden size, then the output layer.
 
     Args:

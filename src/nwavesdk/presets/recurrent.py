@@ -6,12 +6,12 @@ prints the layers; a copy of it with `topology="RC"` is this net.
 
 from nwavesdk.layers import SpikingSequential
 from nwavesdk.presets import adlif
-from nwavesdk.train import CompletedConfig
+from nwavesdk.presets.blocks import NetFacts
 
 __all__ = ["build"]
 
 
-def build(inputs: tuple[int, ...], classes: int, config: CompletedConfig) -> SpikingSequential:
+def build(inputs: tuple[int, ...], classes: int, config: NetFacts) -> SpikingSequential:
     """Build a net for steps `[B, T, *inputs]` that returns scores or values `[B, T, classes]`.
 
     Args:

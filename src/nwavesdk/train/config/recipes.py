@@ -11,14 +11,12 @@ sets of a kind together. Users read them in `docs/recipes.md`, and their reasons
 
 from collections.abc import Mapping
 from math import ceil
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from nwavesdk.presets import LAYERED
+from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.nets import Layers, NetPage, all_constants
 from nwavesdk.train.config.run_config import Choices, CompletedConfig, RunConfig, merge_choices
-
-if TYPE_CHECKING:
-    from nwavesdk.train.config.facts import Facts
 
 __all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]
 
@@ -250,7 +248,7 @@ def fill(config: RunConfig, values: Choices) -> RunConfig:
     return RunConfig.of(choices)
 
 
-def complete(config: RunConfig, facts: "Facts", threads: int) -> CompletedConfig:
+def complete(config: RunConfig, facts: Facts, threads: int) -> CompletedConfig:
     """The config of a run that begins.
 
     Args:
