@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from cli.command import nwave
+from cli.command import succeeded
 from examples.qtdb import CLASSES, convert
 from examples.small_data import FORMATS
 from nwavesdk.data.folder import Faults
@@ -60,8 +60,9 @@ def test_a_format_is_trained_on_and_predicted_from(
 
     net = [] if {"--chip", "--net"} & {*options.split()} else ["--net", "lif"]
     few = ["--epochs", "1", *net, "--hidden", "6", "--seed", "1"]
-    result = nwave("train", "--out", "runs/one", "--data", path, *options.split(), *few, "--json")
-    assert result.exit_code == 0, result.stderr
+    result = succeeded(
+        "train", "--out", "runs/one", "--data", path, *options.split(), *few, "--json"
+    )
     trained = json.loads(result.stdout)
     assert 0 <= trained.get("test_accuracy", 0) <= 1
     assert {"test_accuracy", "test_r2"} & trained.keys()
@@ -69,8 +70,7 @@ def test_a_format_is_trained_on_and_predicted_from(
     assert "warning" not in result.stderr
 
     files = [] if name == "pattern" else [path]
-    predicted = nwave("predict", trained["run"], *files, "--json")
-    assert predicted.exit_code == 0, predicted.stderr
+    predicted = succeeded("predict", trained["run"], *files, "--json")
     assert json.loads(predicted.stdout)
 
 

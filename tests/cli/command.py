@@ -12,6 +12,13 @@ def nwave(*words: object) -> Result:
     return CliRunner().invoke(app, [str(word) for word in words])
 
 
+def succeeded(*words: object) -> Result:
+    """The result of a command that must succeed."""
+    result = nwave(*words)
+    assert result.exit_code == 0, result.output
+    return result
+
+
 def json_object(result: Result) -> dict[str, Any]:
     """The one JSON object on standard output."""
     value, end = json.JSONDecoder().raw_decode(result.stdout)

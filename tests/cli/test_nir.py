@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 from train.runs import chip_choices, small_choices, write_untrained
 
 pytestmark = pytest.mark.interop
@@ -112,15 +112,13 @@ def test_a_file_that_differs_from_the_run_has_exit_code_1(run: Path, tmp_path: P
 
 
 def test_a_check_prints_what_was_assumed(graph: Path) -> None:
-    result = nwave("nir", "check", graph, "--dt", 0.002, "--discretization", "exact")
-    assert result.exit_code == 0
+    result = succeeded("nir", "check", graph, "--dt", 0.002, "--discretization", "exact")
     assert result.stdout.startswith("the graph was written with dt=0.001, and is read with 0.002")
 
 
 def test_import_prints_the_net_and_writes_a_page(graph: Path, tmp_path: Path) -> None:
     out = tmp_path / "imported"
-    result = nwave("import", graph, *DT, "--out", out)
-    assert result.exit_code == 0, result.output
+    result = succeeded("import", graph, *DT, "--out", out)
     for text in (
         "(lif_1): LIFLayer(8, taus=0.02",
         "linear_1_recurrent becomes the recurrent weights of lif_1",
@@ -147,8 +145,7 @@ def test_an_imported_net_is_trained(run: Path, tones: Path, tmp_path: Path) -> N
     nwave("import", graph, "--dt", dt, *method, "--out", out)
     words = ("--data", tones, "--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8)
     net = ("--net", f"{out}/net.py:build")
-    trained = nwave("train", "--out", tmp_path / "run", *words, *net, "--json")
-    assert trained.exit_code == 0, trained.output
+    succeeded("train", "--out", tmp_path / "run", *words, *net, "--json")
     (out / "net.nir").write_bytes(b"")
     error = rejected("eval", tmp_path / "run", *net)
     assert "net.nir has changed: restore it, or import the graph again" in error

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("lightning")
@@ -20,8 +20,7 @@ def files(tones: Path) -> list[Path]:
 
 
 def test_a_table_has_class_probability_and_the_next_best(run: Path, files: list[Path]) -> None:
-    result = nwave("predict", run, *files)
-    assert result.exit_code == 0
+    result = succeeded("predict", run, *files)
     head, *rows = result.stdout.splitlines()
     assert head.split() == ["file", "class", "probability", "next", "best"]
     assert [row.split()[0] for row in rows] == [str(file) for file in files]
@@ -83,8 +82,7 @@ def test_files_hold_all_predictions(run: Path, files: list[Path], tmp_path: Path
     expected = load(run).predict(files, spikes=True)
     for suffix in ("csv", "npz", "json"):
         out = tmp_path / "new" / f"a.{suffix}"
-        result = nwave("predict", run, *files, "--spikes", "--out", out)
-        assert result.exit_code == 0
+        result = succeeded("predict", run, *files, "--spikes", "--out", out)
         assert result.stdout.splitlines()[-1] == f"written to {out}"
 
     rows = list(csv.DictReader((tmp_path / "new" / "a.csv").read_text().splitlines()))

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk.cli import train
 from nwavesdk.cli.train import finish_study
 from nwavesdk.train import Run, RunConfig, RunFolder
@@ -42,8 +42,7 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed(
     refused = nwave("train", "--out", out, "--data", tones, "--json")
     assert refused.exit_code == 2
     assert "already holds a run: add --resume" in json_object(refused)["error"]
-    resumed = nwave("train", "--out", out, "--resume", "--json")
-    assert resumed.exit_code == 0
+    resumed = succeeded("train", "--out", out, "--resume", "--json")
     assert "is finished: nothing to resume" in resumed.stderr
     assert json_object(resumed) == json_object(first)
     error = rejected("train", "--out", out, "--resume", "--epochs", 9)
@@ -69,8 +68,7 @@ def test_the_config_of_a_run_begins_the_same_run_again(
         ("seed", ("--seed", 9), "seed"),
         ("rate", ("--learning-rate", 0.001), "learning.rate"),
     ):
-        result = nwave("train", "--out", tmp_path / name, "--config", recorded, *options)
-        assert result.exit_code == 0, result.output
+        succeeded("train", "--out", tmp_path / name, "--config", recorded, *options)
         after = RunFolder(tmp_path / name).read_config()
         assert difference(after, before) == changed
         assert difference(after, before, {changed or "facts.begun_with"}) is None
@@ -79,8 +77,7 @@ def test_the_config_of_a_run_begins_the_same_run_again(
 @pytest.mark.usefixtures("_untrained")
 def test_the_config_of_a_run_gives_its_data_to_another_net(run: Path, tmp_path: Path) -> None:
     options = ("--config", run / "config.json", "--net", "conv")
-    result = nwave("train", "--out", tmp_path / "run", *options)
-    assert result.exit_code == 0, result.output
+    succeeded("train", "--out", tmp_path / "run", *options)
     after = RunFolder(tmp_path / "run").read_config()
     assert after.net.name == "conv"
     assert difference(after, RunFolder(run).read_config(), {"net", "page"}) is None
@@ -94,8 +91,7 @@ def test_the_same_options_resume_a_run_and_another_is_one_line(tones: Path, tmp_
     assert nwave(*words, *options).exit_code == 0
 
     for same in ([], options):
-        result = nwave(*words, "--resume", *same)
-        assert result.exit_code == 0, result.output
+        succeeded(*words, "--resume", *same)
 
     for other, named in (
         (["--constants", "tau_w=0.3"], "--constants"),
@@ -174,16 +170,14 @@ def test_series_of_one_step_train_with_notes_on_outliers_and_centering(tmp_path:
     x[0, 0, 1] = -999
     np.savez(tmp_path / "set.npz", x=x, y=y, split=parts)
     words = ("--data", tmp_path / "set.npz", "--out", tmp_path / "run", "--epochs", 1, "--center")
-    result = nwave("train", *words, "--batch-size", 8)
-    assert result.exit_code == 0
+    result = succeeded("train", *words, "--batch-size", 8)
     assert "nwave: note: nine tenths of feature 2 lie between" in result.stderr
     assert "which the net does not get: try --no-center" in result.stdout
 
 
 def test_finetune_goes_on_with_the_choices_of_a_run(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "rounded"
-    result = nwave("train", "--finetune", run, "--weight-bits", 5, "--out", out)
-    assert result.exit_code == 0, result.output
+    result = succeeded("train", "--finetune", run, "--weight-bits", 5, "--out", out)
     before, after = (json.loads((path / "config.json").read_text()) for path in (run, out))
     assert after["net"] == before["net"]
     assert after["data"] == before["data"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.command import json_object, nwave, rejected
+from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk.presets import page_path
 from nwavesdk.train import RunFolder
 from train.runs import difference, no_pictures
@@ -33,8 +33,7 @@ def file_run(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pat
     (folder / "net.py").write_text(TEXT)
     net = f"{folder / 'net.py'}:build"
     options = ["--bands", 12, "--hold", 1, "--epochs", 1, "--batch-size", 8, "--net", net]
-    result = nwave("train", "--out", folder / "run", "--data", tones, *options)
-    assert result.exit_code == 0, result.output
+    succeeded("train", "--out", folder / "run", "--data", tones, *options)
     return folder / "run", net
 
 
@@ -50,8 +49,7 @@ def test_commands_take_the_file_again(
     assert 0 <= layer["rate"] <= 1
     page = tmp_path / "slopes.html"
     words = ["--surrogates", "atan", "--plot", tmp_path / "a.png", "--page", page]
-    result = nwave("slopes", run, "--net", net, *words)
-    assert result.exit_code == 0, result.output
+    succeeded("slopes", run, "--net", net, *words)
     assert page.is_file()
 
 
@@ -80,8 +78,7 @@ def of_preset(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run of `--net conv`."""
     run = tmp_path_factory.mktemp("preset") / "run"
     options = ["--net", "conv", "--epochs", 1, "--batch-size", 16, "--bands", 16]
-    result = nwave("train", "--out", run, "--data", tones, *options)
-    assert result.exit_code == 0, result.output
+    result = succeeded("train", "--out", run, "--data", tones, *options)
     assert re.search(r"net conv for sound, [\d,]+ parameters; 1 epoch in batches of", result.stderr)
     return run
 
@@ -99,8 +96,7 @@ def test_commands_need_no_file_for_a_preset(of_preset: Path, tones: Path) -> Non
         ("train", "--out", of_preset, "--resume"),
         ("train", "--out", of_preset, "--resume", "--net", "conv"),
     ):
-        result = nwave(*words)
-        assert result.exit_code == 0, (words, result.output)
+        succeeded(*words)
 
 
 @pytest.mark.parametrize(

@@ -327,12 +327,11 @@ def test_the_command(
     content: Content, search: RunSearch, tmp_path: Path, here: Here, capsys: Any
 ) -> None:
     del capsys
-    from cli.command import json_object, nwave
+    from cli.command import json_object, nwave, succeeded
 
     file, out = tmp_path / "tune.json", tmp_path / "search"
     file.write_text(json.dumps(content(seed=search.settings.seed)))
-    done = nwave("tune", file, "--out", out, "--json")
-    assert done.exit_code == 0, done.output
+    done = succeeded("tune", file, "--out", out, "--json")
     result = json_object(done)
     assert [cell["arm"] for cell in result["cells"]] == [cell.arm for cell in search.cells]
     (best,) = result["best"]

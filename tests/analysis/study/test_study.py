@@ -16,7 +16,7 @@ pytest.importorskip("lightning")
 
 from analysis.here import Here
 from analysis.study.conftest import ARMS
-from cli.command import json_object, nwave
+from cli.command import json_object, nwave, succeeded
 from nwavesdk.analysis import summarize
 from nwavesdk.analysis.study import (
     Cell,
@@ -352,8 +352,7 @@ def test_the_commands(
 ) -> None:
     options = ("--data", tones, "--epochs", 1, "--net", "lif", "--hidden", 8)
     command = (*words, *options, "--out", tmp_path / "study")
-    done = nwave(*command, "--json")
-    assert done.exit_code == 0, done.output
+    done = succeeded(*command, "--json")
     content = json_object(done)
     assert [cell["name"] for cell in content["cells"]] == names
     assert all(0 <= cell["test_accuracy"] <= 1 for cell in content["cells"])

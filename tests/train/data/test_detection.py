@@ -10,7 +10,7 @@ import torch
 pytest.importorskip("lightning")
 pytest.importorskip("soundfile")
 
-from cli.command import nwave
+from cli.command import succeeded
 from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.train import CompletedConfig, RunConfig
 from nwavesdk.train.data.load import RunData, complete_data, load_run_data
@@ -198,8 +198,7 @@ def test_a_detector_needs_background(tones: Path) -> None:
 
 
 def test_the_report_of_a_folder_counts_recordings(folder: Path) -> None:
-    result = nwave("data", str(folder), "--no-plot")
-    assert result.exit_code == 0, result.stderr
+    result = succeeded("data", str(folder), "--no-plot")
     assert "21 recordings of sound" in result.stdout
     assert "task: detect (there is a folder background)" in result.stdout
     assert "all" in result.stdout
