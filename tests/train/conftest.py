@@ -49,6 +49,12 @@ def spoken(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def without_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no reports of runs."""
+    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+
+
 @pytest.fixture(autouse=True)
 def _no_pictures(without_pictures: None) -> None:
     """The runs that all tests share have pictures, and the others have none."""

@@ -100,6 +100,15 @@ def stop_after(run: "Run", epochs: int) -> None:
         run.train(stop)
 
 
+def assert_resumes(run: "Run", epochs: int, whole: Path) -> None:
+    """Test that a run that breaks off and continues has the weights of a whole run."""
+    from nwavesdk.train import Run
+
+    stop_after(run, epochs)
+    Run.open(run.folder.path).train()
+    assert model_bytes(run.folder.path) == model_bytes(whole)
+
+
 def read_checkpoint(folder: Path) -> dict[str, Any]:
     """The checkpoint of a run."""
     return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True))

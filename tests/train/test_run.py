@@ -17,7 +17,14 @@ from nwavesdk.train.config.facts import Origin
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.seeds import use_threads
-from train.runs import metrics, metrics_without_time, model_bytes, no_pictures, stop_after
+from train.runs import (
+    assert_resumes,
+    metrics,
+    metrics_without_time,
+    model_bytes,
+    no_pictures,
+    stop_after,
+)
 
 
 def test_a_run_writes_everything_that_is_promised(finished: Path) -> None:
@@ -176,9 +183,7 @@ def test_a_run_on_lists_has_its_report(finished_lists: Path) -> None:
 def test_a_resumed_run_has_the_same_bits(
     folder: Path, finished_lists: Path, tmp_path: Path
 ) -> None:
-    stop_after(Run.new(tmp_path / "broken", choices_of(folder, "lists")), 1)
-    Run.open(tmp_path / "broken").train()
-    assert model_bytes(tmp_path / "broken") == model_bytes(finished_lists)
+    assert_resumes(Run.new(tmp_path / "broken", choices_of(folder, "lists")), 1, finished_lists)
     assert metrics_without_time(tmp_path / "broken") == metrics_without_time(finished_lists)
 
 
@@ -216,12 +221,10 @@ def test_a_resumed_run_ends_with_the_same_weights(
     Run.new(tmp_path / "whole", choices).train()
     expected = list(values)
     values.clear()
-    stop_after(Run.new(tmp_path / "broken", choices), 2)
-    Run.open(tmp_path / "broken").train()
+    assert_resumes(Run.new(tmp_path / "broken", choices), 2, tmp_path / "whole")
     assert values == expected
     assert expected[0] == 2
     assert expected[-1] == 40
-    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
     # The shared run is the same without a schedule.
     assert model_bytes(tmp_path / "whole") != model_bytes(finished_lists)
     assert "slope from 2 to 40" in (tmp_path / "whole" / "report.html").read_text()

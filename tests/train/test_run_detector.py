@@ -15,7 +15,7 @@ from nwavesdk.metrics import DetectionScore
 from nwavesdk.train import Run, RunConfig, RunFolder, load
 from nwavesdk.train.data.load import load_run_data
 from train.event_folders import write_events, write_timed
-from train.runs import model_bytes, stop_after
+from train.runs import assert_resumes
 
 PICTURES = {"learning_curves", "spike_raster", "membrane_traces", "detection_curves", "stream"}
 
@@ -112,9 +112,8 @@ def test_eval_and_the_command_print_the_same_numbers(trained: RunFolder) -> None
 def test_a_resumed_run_has_the_same_hard_places(
     folder: Path, trained: RunFolder, tmp_path: Path
 ) -> None:
-    stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices_of(folder))), 4)
-    Run.open(tmp_path / "broken").train()
-    assert model_bytes(tmp_path / "broken") == model_bytes(trained.path)
+    broken = Run.new(tmp_path / "broken", RunConfig.of(choices_of(folder)))
+    assert_resumes(broken, 4, trained.path)
 
 
 def test_without_the_test_set_the_report_shows_validation(folder: Path, tmp_path: Path) -> None:

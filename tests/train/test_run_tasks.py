@@ -20,7 +20,7 @@ from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import Classification
-from train.runs import metrics, model_bytes, no_pictures, stop_after
+from train.runs import assert_resumes, metrics, model_bytes, no_pictures, stop_after
 
 T = 40
 
@@ -113,13 +113,11 @@ def test_a_run_reports_is_evaluated_and_resumes(
         with pytest.raises(ValueError, match="got a run for pattern, expected classification"):
             ChipRun.open(tmp_path / "whole").series(2, 0, 0.9)
     monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
-    stop_after(Run.new(tmp_path / "broken", choices), 2)
-    Run.open(tmp_path / "broken").train()
-    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "whole")
+    assert_resumes(Run.new(tmp_path / "broken", choices), 2, tmp_path / "whole")
 
 
-def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+@pytest.mark.usefixtures("without_report")
+def test_targets_keep_their_units(tmp_path: Path) -> None:
     choices = choices_of("regression", tmp_path)
     choices["learning"] |= {"epochs": 12, "rate": 0.05}
     run = Run.new(tmp_path / "run", choices)
@@ -136,10 +134,8 @@ def test_targets_keep_their_units(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert result["test_mse"] == pytest.approx((1 - result["test_r2"]) * variance, rel=0.5)
 
 
-def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+@pytest.mark.usefixtures("without_report")
+def test_a_look_ahead_gives_classes_that_only_later_steps_tell(tmp_path: Path) -> None:
     choices = choices_of("labels", tmp_path)
     choices["task"] = {"look_ahead": 12}
     choices["net"]["tau"] = 2e-3
@@ -164,14 +160,13 @@ def test_a_look_ahead_gives_classes_that_only_later_steps_tell(
         np.testing.assert_array_equal(target, y[place])
 
 
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize("is_balanced", [False, True])
 def test_unbalanced_classes_are_noted_or_weighted(
     is_balanced: bool,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     choices = choices_of("labels", tmp_path)
     choices["learning"] |= {"epochs": 2}
     if is_balanced:
@@ -215,10 +210,8 @@ def test_no_test_leaves_the_test_set_unread(
     assert 0 < tested["test_accuracy"] <= 1
 
 
-def test_a_run_with_workers_resumes_to_the_bits_of_one_without(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
+@pytest.mark.usefixtures("without_report")
+def test_a_run_with_workers_resumes_to_the_bits_of_one_without(tmp_path: Path) -> None:
     choices = choices_of("regression", tmp_path)
     Run.new(tmp_path / "whole", choices).train()
     choices["machine"] |= {"workers": 1}

@@ -167,6 +167,7 @@ def test_a_finished_run_is_never_trained_again(finished: Path, tmp_path: Path) -
         Run.open(tmp_path).train()
 
 
+@pytest.mark.usefixtures("without_report")
 def test_logs_that_cannot_be_written_are_reported_once(
     choices: dict[str, Any],
     tmp_path: Path,
@@ -183,7 +184,6 @@ def test_logs_that_cannot_be_written_are_reported_once(
         write(self, data)
 
     monkeypatch.setattr(RecordWriter, "write", write_until_the_disk_is_full)
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     run.train()
     assert run.folder.finished

@@ -15,7 +15,7 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
-from train.runs import model_bytes, no_pictures, stop_after
+from train.runs import assert_resumes, no_pictures
 
 
 def new_run(choices: dict[str, Any], tmp_path: Path) -> Run:
@@ -159,9 +159,7 @@ def test_weights_stay_on_the_grids_of_the_first_run(
     prepare_net(trained)
     assert torch.equal(trained(x[2:3])[0], scores[2:3])
 
-    stop_after(Run.new(tmp_path / "broken", choices), 1)
-    Run.open(tmp_path / "broken").train()
-    assert model_bytes(tmp_path / "broken") == model_bytes(tmp_path / "rounded")
+    assert_resumes(Run.new(tmp_path / "broken", choices), 1, tmp_path / "rounded")
 
 
 def test_a_run_goes_on_with_float_weights(first: Path, tones: Path, tmp_path: Path) -> None:

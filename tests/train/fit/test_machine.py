@@ -18,12 +18,12 @@ from train.runs import model_bytes, read_checkpoint, stop_after
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
 
+@pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize("precision", HALF)
 def test_a_run_in_16_bits_learns_and_resumes(
     precision: str, choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices["machine"]["precision"] = precision
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     products, train_batch = set(), Learner.training_step
 
     def training_step(self: Any, batch: Any, batch_idx: int) -> Any:

@@ -58,13 +58,13 @@ def test_a_log_gets_at_most_twenty_lines_and_the_first_and_the_last_epoch(
         assert len(epochs) == n_epochs
 
 
+@pytest.mark.usefixtures("without_report")
 def test_a_terminal_gets_one_line_that_is_rewritten(
     choices: dict[str, Any],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("nwavesdk.train.fit.course.write_report", lambda _: None)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "120")
     Run.new(tmp_path / "run", RunConfig.of(choices)).train()
