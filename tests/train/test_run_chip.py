@@ -66,7 +66,6 @@ def test_a_trained_net_keeps_to_its_chip(
     assert set(weights) >= {"net.0.weight", "net.2.weight", "standard.mean"}
     page = RunFolder(folder).report.read_text()
     assert "of its 25 numbers are assumed" in page
-    assert run.config.chip is not None
     assert run.config.chip.gain is not None
     assert run.config.facts.split_by == "recording"  # these file names do not name speakers
     assert run.data.train.whole().x.shape[1:] == (60, 16)

@@ -71,8 +71,6 @@ def test_the_numbers_are_those_of_use(trained: RunFolder) -> None:
     """`TrainedRun.detect` finds in the samples of the test stream what the test counted."""
     run, result = load(trained.path), trained.read_result()
     data = load_run_data(run.config)
-    assert data.streams is not None
-    assert data.streams.test is not None
     (stream,) = data.streams.test.compose(10.0)
     detections = run.detect((stream.read(0, len(stream)), int(stream.sample_rate)))
     score = DetectionScore.of(stream.events, detections, seconds=stream.seconds)
@@ -120,7 +118,6 @@ def test_without_the_test_set_the_report_shows_validation(folder: Path, tmp_path
     choices = choices_of(folder, data={"test": False})
     choices["learning"]["epochs"] = 2
     result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
-    assert result is not None
     assert not [name for name in result if name.startswith("test_")]
     assert "validation stream" in (tmp_path / "run" / "report.html").read_text()
     assert "test_misses" in Run.open(tmp_path / "run").test()
@@ -131,6 +128,5 @@ def test_events_at_known_times_are_detected_where_they_are(tmp_path: Path) -> No
     task = {"name": "detect", "times": str(table)}
     choices = choices_of(tmp_path / "data", task=task)
     result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
-    assert result is not None
     assert "test_by_snr" not in result
     assert np.isfinite(result["test_false_alarms_per_hour"])

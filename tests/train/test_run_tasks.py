@@ -122,12 +122,10 @@ def test_targets_keep_their_units(tmp_path: Path) -> None:
     choices["learning"] |= {"epochs": 12, "rate": 0.05}
     run = Run.new(tmp_path / "run", choices)
     result = run.train()
-    assert result is not None
     assert result["test_r2"] > 0.5
     assert isinstance(run.trained().net[-1], LILayer)
     net, folder = run.network(), run.folder
     _, targets = load_model(folder.model, net, folder.identity)
-    assert targets is not None
     assert targets.mean.tolist() == pytest.approx([100, 100], abs=5)
     variance = float((targets.deviation**2).mean())
     # 1 - R² is the error relative to the variance, which is about that of the training set.
@@ -147,7 +145,6 @@ def test_a_look_ahead_gives_classes_that_only_later_steps_tell(tmp_path: Path) -
     np.savez(tmp_path / "labels.npz", x=x, y=y)
     run = Run.new(tmp_path / "run", choices)
     result = run.train()
-    assert result is not None
     assert result["test_accuracy"] > 0.8
     tested = [int(key.rpartition("/")[2]) for key in run.data.test.recordings.keys]
     predicted = np.stack([one.predicted for one in load(tmp_path / "run").predict([*x[tested]])])
@@ -172,7 +169,6 @@ def test_unbalanced_classes_are_noted_or_weighted(
     if is_balanced:
         choices["task"] = {"class_weights": "balanced"}
     result = Run.new(tmp_path / "run", choices).train()
-    assert result is not None
     notes = [line for line in capsys.readouterr().err.splitlines() if "note: the classes" in line]
     assert len(notes) == (not is_balanced)
     if notes:
@@ -199,7 +195,6 @@ def test_no_test_leaves_the_test_set_unread(
     with monkeypatch.context() as patch:
         patch.setattr(Series, "batch", unreadable)
         result = run.train()
-    assert result is not None
     assert not any(name.startswith("test_") for name in result)
     assert result == run.folder.read_result()
     page = run.folder.report.read_text()
@@ -253,7 +248,6 @@ def test_a_resumed_run_ends_with_the_same_weights_and_constants(
     choices["net"] |= {"neuron": "klif", "constants": "tau=0.01", "learn": "k"}
     whole = Run.new(tmp_path / "whole", choices)
     result = whole.train()
-    assert result is not None
     assert result["test_accuracy"] > 0.6  # three tones in noise: chance is 0.33
     stop_after(Run.new(tmp_path / "broken", choices), 2)
     resumed = Run.open(tmp_path / "broken")

@@ -60,7 +60,6 @@ def test_training_has_chunks_and_other_sets_have_streams(folder: Path) -> None:
     assert y.shape == (2, 298)
     assert abs(float(data.train.recordings.frames[0].std())) > 0
 
-    assert data.streams is not None
     for series, sounds in list(zip(data, data.streams, strict=True))[1:]:
         (stream,) = sounds.compose(10.0)
         assert len(stream) == sum(map(len, sounds.line.pieces))
@@ -85,11 +84,9 @@ def test_the_data_of_a_resumed_run_are_equal(folder: Path) -> None:
 
 def test_a_test_set_may_stay_unread(folder: Path) -> None:
     config, data = data_of(folder, data={"test": False})
-    assert data.streams is not None
     assert data.streams.test is None
     assert (len(data.test), config.facts.recordings[2] > 0) == (0, True)
     later = load_run_data(config, reads_test=True)
-    assert later.streams is not None
     assert later.streams.test.n_events > 0
     assert torch.equal(data.val.whole().x, later.val.whole().x)
 
@@ -128,7 +125,6 @@ def test_recordings_with_times_are_streams(tmp_path: Path) -> None:
     assert config.task.name == "detect"
     assert config.facts.classes == ("background", "high", "low")
     assert "1 of 7 recordings left out, not in the table" in config.facts.split_reason
-    assert data.streams is not None
     (stream,) = data.streams.val.compose(10.0)
     assert [event.name for event in stream.events] == ["high", "low"]
     assert {-1, 0, 1, 2} == set(data.val.whole().y.unique().tolist())
@@ -150,7 +146,6 @@ def test_series_with_times_are_streams(tmp_path: Path) -> None:
     }
     config, data = complete_data(RunConfig.of(choices))
     assert (config.data.kind, config.facts.n_features) == ("series", 2)
-    assert data.streams is not None
     (stream,) = data.streams.val.compose(None)
     assert (stream.seconds, len(stream.events)) == (10.0, 1)
     x, y, _ = data.val.whole()

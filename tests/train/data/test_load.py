@@ -150,7 +150,6 @@ def test_loudness_is_removed_unless_the_level_is_as_is(
 
 def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(tones: Path) -> None:
     config, data = data_of(chip_choices(tones), limit=12)
-    assert config.chip is not None
     assert config.chip.gain is not None
     gain = config.chip.gain
     assert gain == float(f"{1 / np.quantile(data.train.whole().x / gain, 0.99):.3g}")

@@ -92,7 +92,6 @@ def test_nets_that_spike_or_end_in_a_read_out_learn(tones: Path, tmp_path: Path,
     choices["learning"]["epochs"] = 12
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     result = run.train()
-    assert result is not None
     assert result["val_accuracy"] > 0.5
     assert Run.open(tmp_path / "run", net).test()["test_accuracy"] == result["test_accuracy"]
     assert (tmp_path / "run" / "report.html").is_file()
@@ -295,7 +294,6 @@ def test_the_example_trains_on_spoken_digits(tmp_path: Path) -> None:
         "machine": {"accelerator": "cpu"},
     }
     result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
-    assert result is not None
     # The example scales its read-out, so that the loss begins near that of a guess, ln 10.
     assert result["val_loss"] < 3.5
     assert (tmp_path / "run" / "report.html").is_file()
@@ -319,6 +317,5 @@ def test_images_reach_the_net_with_their_shape(tmp_path: Path) -> None:
     choices = choices_of(tmp_path, write(tmp_path, text))
     choices["data"] = {"source": str(tmp_path / "data"), "steps": 6}
     result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
-    assert result is not None
     assert len(result["rates"]) == 1
     assert (tmp_path / "run" / "report.html").is_file()
