@@ -23,6 +23,7 @@ EXTRAS = {
     "interop": ("nir", "neurobench", "onnx", "onnxscript", "onnxruntime"),
     "hpo": ("ray", "optuna"),
     "docs": ("mkdocs", "griffe"),
+    "triton": ("triton",),
 }
 # The folder whose doctests need an extra, by its marker.
 DOCTESTS = {"interop": Path(__file__).parents[1] / "src" / "nwavesdk" / "interop"}

@@ -29,7 +29,7 @@ from nwavesdk.surrogate import available
 from solvers.gpu.pages import ROWS, problem
 from solvers.parity import compare_with_reference, leaves
 
-triton = pytest.importorskip("triton", minversion="3.4")
+pytestmark = pytest.mark.triton
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 TYPES = {
@@ -104,6 +104,7 @@ def launched(sent, name, surrogate, dtype, N, detach=False):
 
 def compiled(kernel, arguments, options, arch):
     """A launch compiled for compute capability `arch`, specialized as Triton's JIT would."""
+    import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
@@ -132,6 +133,8 @@ def compiled(kernel, arguments, options, arch):
 
 def local_memory(built):
     """Bytes of local memory and stack per thread: what registers could not hold."""
+    import triton
+
     tool = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
     if not tool.exists():
         pytest.skip("this Triton ships no cuobjdump")
