@@ -25,19 +25,20 @@ MAX_STATEMENTS = {
     "cli": 1177,
     "internal": 498,
     "solvers": 3618,
-    "layers": 2570,
+    # 10 more: the base of `NeuronLayer`, which plans read, is a module below both.
+    "layers": 2580,
     "interop": 2984,
     "net": 1671,
     "deploy": 847,
 }
 MAX_STATEMENTS_OF_OTHERS = 4275
-MAX_STATEMENTS_OF_TESTS = 31505
+MAX_STATEMENTS_OF_TESTS = 31500
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
 # fields and other short statements were the larger part of these. The last hundredths are the
 # imports of modules that were merged, and functions of tests that became rows of a table.
-MAX_NODES_PER_STATEMENT = {SOURCE: 13.41, TESTS: 14.36}
+MAX_NODES_PER_STATEMENT = {SOURCE: 13.41, TESTS: 14.37}
 
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 

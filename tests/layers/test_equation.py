@@ -1,6 +1,5 @@
 """Layers that `neuron` makes: what they promise beyond their numbers, which `tests/solvers` has."""
 
-import importlib
 import inspect
 import math
 import pickle
@@ -20,6 +19,7 @@ from nwavesdk.layers import (
     decay,
     neuron,
     prepare_net,
+    solved,
     to_gpu,
 )
 from nwavesdk.surrogate import atan
@@ -278,8 +278,7 @@ class TestOptions:
         self, topology, device, monkeypatch
     ):
         # As on CUDA tensors, where recurrent layers have no kernel.
-        module = importlib.import_module("nwavesdk.layers.neuron")
-        monkeypatch.setattr(module, "has_serial_kernel", lambda _, recurrent: not recurrent)
+        monkeypatch.setattr(solved, "has_serial_kernel", lambda _, recurrent: not recurrent)
         layer = AdaptiveLayer(3, layer_topology=topology, device=device, spike_grad=atan())
         run(layer, drive(2, 20, 3))
         assert layer.last_solver == {"FF": "serial", "RC": "reference"}[topology]

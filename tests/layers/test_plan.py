@@ -4,7 +4,6 @@ import copy
 import cProfile
 import pickle
 import pstats
-import sys
 import threading
 import weakref
 from functools import partial
@@ -20,14 +19,12 @@ from nwavesdk.layers import (
     H1v1Layer,
     HWSynapse,
     LIFLayer,
-    NeuronLayer,
     SpikingSequential,
     prepare_net,
 )
 from nwavesdk.layers.plan import MAX_PLANS
+from nwavesdk.layers.solved import CALL_SETTINGS
 from nwavesdk.surrogate import atan
-
-CALL_SETTINGS = sys.modules[NeuronLayer.__module__].CALL_SETTINGS
 
 TAU = 10e-3
 N = 7

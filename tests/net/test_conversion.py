@@ -1,6 +1,5 @@
 """Functions on whole nets: families of modules, `to_gpu` and `to_cpu`, and `project`."""
 
-import importlib
 import warnings
 
 import pytest
@@ -22,6 +21,7 @@ from nwavesdk.layers import (
     family_of,
     prepare_net,
     project,
+    solved,
     to_cpu,
     to_gpu,
 )
@@ -58,9 +58,7 @@ def two_layers():
 
 
 def test_training_is_the_same_with_the_same_surrogate(monkeypatch):
-    # The package has a function of the module's name.
-    module = importlib.import_module("nwavesdk.layers.neuron")
-    monkeypatch.setattr(module, "choose_solver", lambda *_: "compasso")
+    monkeypatch.setattr(solved, "choose_solver", lambda *_: "compasso")
     curves = []
     for move in (to_cpu, to_gpu):
         net = move(two_layers()).double()

@@ -22,9 +22,10 @@ from nwavesdk.layers.checks import (
     per_neuron_tensor,
 )
 from nwavesdk.layers.lif import LEAKY_CONSTANTS
-from nwavesdk.layers.neuron import CALL_SETTINGS, NeuronLayer
+from nwavesdk.layers.neuron import NeuronLayer
 from nwavesdk.layers.noise import Noise
 from nwavesdk.layers.prepare import leave_graph
+from nwavesdk.layers.solved import CALL_SETTINGS
 from nwavesdk.layers.weight import ChipWeight, parameter_of
 
 __all__ = ["H1v1Layer", "H1v2Layer", "HWLayer"]

@@ -20,7 +20,7 @@ from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.layout import place_rows, select_rows
 from nwavesdk.layers.lengths import check_lengths, valid_places
 from nwavesdk.layers.prepare import Prepared
-from nwavesdk.layers.process_norms import normalize_over_processes, process_count
+from nwavesdk.layers.process_norms import moments_over_processes, process_count
 
 __all__ = [
     "SequenceNorm",
@@ -238,14 +238,9 @@ class TimeBatchNorm(SequenceNorm):
     def _normalize_rows(self, rows: Tensor) -> Tensor:
         """Normalize [M, C, ...] with its statistics."""
         if self.is_synchronized and process_count() > 1:
-            return normalize_over_processes(self, rows)
+            return self._normalize_over_processes(rows)
 
-        count = rows.numel() // self.num_features
-        if count < 2:
-            raise RuntimeError(
-                f"{type(self).__name__} needs at least 2 values per channel in train(), got "
-                f"{count}: pass longer sequences or more recordings, or call eval()."
-            )
+        self._require_two_values(rows.numel() // self.num_features)
         self.num_batches_tracked += 1
 
         # For images that are channels-last in memory, torch takes four times as long as for the
@@ -263,6 +258,30 @@ class TimeBatchNorm(SequenceNorm):
             eps=self.eps,
         )
         return y.view(channels_last.shape).movedim(-1, 1) if is_matrix else y
+
+    def _normalize_over_processes(self, rows: Tensor) -> Tensor:
+        """Normalize rows [M, C, ...] with the statistics of the rows of all processes."""
+        x = rows.to(self.running_mean.dtype)
+        count, mean, variance, centered = moments_over_processes(x)
+        self._require_two_values(count)
+
+        self.num_batches_tracked += 1
+        with torch.no_grad():
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
+
+        by_channel = (-1, *[1] * (x.ndim - 2))
+        scale = torch.rsqrt(variance + self.eps)
+        scale = scale if self.scale is None else scale * self.scale
+        y = centered * scale.reshape(by_channel)
+        return (y if self.bias is None else y + self.bias.reshape(by_channel)).to(rows.dtype)
+
+    def _require_two_values(self, count: float | Tensor) -> None:
+        if count < 2:
+            raise RuntimeError(
+                f"{type(self).__name__} needs at least 2 values per channel in train(), got "
+                f"{count:.0f}: pass longer sequences or more recordings, or call eval()."
+            )
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.weight is not None else ", affine=False")

@@ -3,14 +3,14 @@
 A layer keeps the plans of its last calls, one for each kind of input. A plan holds the passes of
 the serial solver on the CPU; a call without a plan makes new passes. A plan is valid while the
 settings of the layer, its page, and the values of its constants are unchanged. A call that cannot
-have a plan runs `NeuronLayer._solve`, which returns the same results and raises all errors.
+have a plan runs `SolvedNeurons._solve`, which returns the same results and raises all errors.
 
 Gradients reach the learned constants by the chain rule. The stored constants are inputs of the
 call's node in the graph, and `ParameterChain` has the derivatives of the solver's constants with
 respect to them.
 
 Where a change belongs:
-    - A new setting that a call reads: `CALL_SETTINGS` in `neuron`, which `is_valid` compares.
+    - A new setting that a call reads: `CALL_SETTINGS` in `solved`, which `is_valid` compares.
     - A new reason against plans: `_can_be_planned` if it depends on the layer, `accepts` if it
       depends on the state.
     - A new input of the kernels: `_make_passes`.
@@ -19,7 +19,7 @@ Where a change belongs:
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,14 +29,12 @@ from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.checks import check_input
 from nwavesdk.layers.layout import Layout
 from nwavesdk.layers.prepare import as_trainable
+from nwavesdk.layers.solved import SolvedNeurons
 from nwavesdk.solvers import PassResult
 from nwavesdk.solvers.cpu.parameters import ParameterChain, ParameterValues
 from nwavesdk.solvers.cpu.serial import SerialPasses
 from nwavesdk.solvers.sweep import run_passes
 from nwavesdk.surrogate import Foreign
-
-if TYPE_CHECKING:
-    from nwavesdk.layers.neuron import NeuronLayer
 
 __all__ = ["LayerPlan", "attach_spike_count", "run_planned"]
 
@@ -53,7 +51,7 @@ class LayerPlan:
         stored: The stored constants of the layer.
 
     Attributes:
-        passes: The passes that run; None if the call has to run `NeuronLayer._solve`.
+        passes: The passes that run; None if the call has to run `SolvedNeurons._solve`.
         learned: Positions of the learned constants among the stored constants.
     """
 
@@ -69,7 +67,7 @@ class LayerPlan:
     )
 
     def __init__(
-        self, layer: "NeuronLayer", cur: Tensor, layout: Layout, stored: list[Tensor]
+        self, layer: SolvedNeurons, cur: Tensor, layout: Layout, stored: list[Tensor]
     ) -> None:
         self._page: Page = layer.page
         self._settings = layer.read_settings(layer)
@@ -94,7 +92,7 @@ class LayerPlan:
         if self.passes is not None:
             self.state_shape = torch.Size((self.passes.sizes[0], *layer.features))
 
-    def is_valid(self, layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+    def is_valid(self, layer: SolvedNeurons, stored: list[Tensor]) -> bool:
         """Whether page, settings and constants of the layer are unchanged."""
         if layer.page is not self._page or layer.read_settings(layer) != self._settings:
             return False
@@ -146,7 +144,7 @@ _thread_count = torch.get_num_threads
 _running_backward = torch._C._current_graph_task_id
 
 
-def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> PassResult | None:
+def run_planned(layer: SolvedNeurons, cur: Tensor, *, needs_membrane: bool) -> PassResult | None:
     """Run a call with the passes of a plan, and store the state after it.
 
     The call finds or makes its plan, checks that the kernels can start from the layer's state,
@@ -164,7 +162,7 @@ def run_planned(layer: "NeuronLayer", cur: Tensor, *, needs_membrane: bool) -> P
 
     Returns:
         The result with spikes and membrane in the user's shape, or None if the call must run
-        `NeuronLayer._solve`.
+        `SolvedNeurons._solve`.
     """
     # Kernels read memory directly, which tracers and subclasses of Tensor would not notice. And
     # only `_solve` calls `on_call`.
@@ -245,7 +243,7 @@ def _need_gradients(*tensors: Tensor) -> bool:
     return any(t.requires_grad for t in tensors)
 
 
-def _recurrence(layer: "NeuronLayer", passes: SerialPasses) -> tuple[Tensor, Tensor]:
+def _recurrence(layer: SolvedNeurons, passes: SerialPasses) -> tuple[Tensor, Tensor]:
     """Effective recurrent weights, and the spikes before the call."""
     weights = layer.effective_recurrent_weights()
     assert weights is not None
@@ -267,7 +265,7 @@ def _store_plan(plans: dict[Any, LayerPlan], key: Any, plan: LayerPlan) -> None:
 
 
 def _make_passes(
-    layer: "NeuronLayer",
+    layer: SolvedNeurons,
     cur: Tensor,
     layout: Layout,
     stored: list[Tensor],
@@ -312,7 +310,7 @@ def _identity(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def _can_be_planned(layer: "NeuronLayer", stored: list[Tensor]) -> bool:
+def _can_be_planned(layer: SolvedNeurons, stored: list[Tensor]) -> bool:
     """Whether settings, constants and methods of the layer allow a plan."""
     if layer.saved_dtype is not None:
         return False
