@@ -215,7 +215,7 @@ def train(folder: Path) -> None:
     with (
         mock.patch.object(sys, "argv", ["nwave", *words, "--epochs", "2", "--accelerator", "cpu"]),
         # With frames from an earlier call in a cache, fewer functions would run.
-        mock.patch("nwavesdk.data.nwave_data.USER_CACHES", str(folder)),
+        mock.patch("nwavesdk.data.chip_front_end.USER_CACHES", str(folder)),
         mock.patch.dict(os.environ),
         contextlib.redirect_stdout(output),
         contextlib.redirect_stderr(output),

@@ -82,7 +82,7 @@ def _own_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("caches")
-        patch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(folder))
+        patch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(folder))
         yield
 
 

@@ -18,7 +18,8 @@ TESTS = Path(__file__).parent
 
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
-    "data": 2744,
+    # 1 more: the config of the front end is in a module below the features that use it.
+    "data": 2745,
     # 5 more: the fields that presets read are a type of theirs, so they do not import `train`.
     "train presets": 4469,
     "analysis": 2360,
@@ -32,7 +33,7 @@ MAX_STATEMENTS = {
     "deploy": 847,
 }
 MAX_STATEMENTS_OF_OTHERS = 4275
-MAX_STATEMENTS_OF_TESTS = 31500
+MAX_STATEMENTS_OF_TESTS = 31501
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

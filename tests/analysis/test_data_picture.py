@@ -30,7 +30,7 @@ HOSTILE = ("$x_{$", "two\nlines \x1b[31m", "\u202eabc", "n" * 200)
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(tmp_path / "cache"))
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
 
 
 def load(source: Path | str, **sections: Any) -> Any:

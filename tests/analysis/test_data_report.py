@@ -24,7 +24,7 @@ def report_of(source: Path, **choices: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(tmp_path / "cache"))
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
 
 
 def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[CompletedConfig, RunData]:

@@ -21,7 +21,7 @@ from train.runs import stop_after
 @pytest.fixture
 def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run for a chip with mismatch, annealed signs and dropout."""
-    monkeypatch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(tmp_path / "cache"))
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
     return {
         "seed": 3,
         "data": {"source": str(tones), "sample_rate": 8000, "duration": 0.3},

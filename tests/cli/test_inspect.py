@@ -102,7 +102,7 @@ def test_info_lists_versions_and_extras() -> None:
 @pytest.fixture
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("lightning")
-    monkeypatch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(tmp_path / "cache"))
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
 
 
 @pytest.mark.usefixtures("_own_cache")
@@ -174,7 +174,7 @@ def test_data_shows_the_first_fold() -> None:
 def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     soundfile = pytest.importorskip("soundfile")
     # Every run of this test has the same recordings: the user's cache could have their frames.
-    monkeypatch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(tmp_path / "cache"))
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
     for name in ("no", "yes"):
         (tmp_path / "words" / name).mkdir(parents=True)
         for speaker in range(4):

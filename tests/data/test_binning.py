@@ -6,7 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nwavesdk.data.binning import bin_events, collate_events, count_steps, to_frames
+from nwavesdk.data.batches import collate_events
+from nwavesdk.data.binning import bin_events, count_steps, to_frames
 from nwavesdk.data.source import Events
 
 

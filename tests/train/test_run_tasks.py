@@ -223,7 +223,7 @@ def test_a_run_with_workers_resumes_to_the_bits_of_one_without(tmp_path: Path) -
 def test_frames_in_the_cache_are_those_of_one_task(
     first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nwavesdk.data.nwave_data.USER_CACHES", str(tmp_path / "cache"))
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
     file = tmp_path / "labels.npz"
     write_labels(file)
     shapes = {"labels": (T,), "regression": (T, 1)}

@@ -6,10 +6,10 @@ Batches and their input are imported on first use: everything else is imported w
 from typing import TYPE_CHECKING
 
 from nwavesdk.data.augment import Augmentation, default_augmentation
-from nwavesdk.data.front_end import FrontEnd, LogMel
+from nwavesdk.data.chip_front_end import FrontEnd, NWaveDataloaderConfig
+from nwavesdk.data.front_end import LogMel
 from nwavesdk.data.nwave_data import (
     NWaveDataGen,
-    NWaveDataloaderConfig,
     load_digits,
     load_wav_folder,
 )

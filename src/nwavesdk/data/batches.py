@@ -19,11 +19,12 @@ from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data.augment import Augmentation, Varied
-from nwavesdk.data.binning import collate_events, sort_pairs
+from nwavesdk.data.binning import sort_pairs
 from nwavesdk.data.recordings import (
     Array,
     Frames,
     Indices,
+    Pairs,
     Recordings,
     Standard,
     generator_of,
@@ -40,6 +41,7 @@ __all__ = [
     "NetInput",
     "Series",
     "batches_of",
+    "collate_events",
 ]
 
 # The class of steps without a class, such as the padding after the end of a recording.
@@ -336,6 +338,45 @@ def _padded(recordings: Iterable[Array], batch: Array, first: int = 0) -> Tensor
     for padded, values in zip(batch, recordings, strict=True):
         padded[first : first + len(values)] = values
     return torch.from_numpy(batch)
+
+
+def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> Tensor:
+    """A batch of recordings as the lists of their events, which `LIFSynapse` takes.
+
+    Args:
+        recordings: The pairs of each recording, in order; see `bin_events`.
+        steps: Number of steps of the batch, T.
+        n_places: Number of places, F.
+
+    Returns:
+        Sparse COO tensor `[B, T, F]`, float32, coalesced: the number of events at each place where
+        there are some. `to_dense()` equals the frames of all recordings.
+
+    Raises:
+        RuntimeError: If an event is outside of these steps and places.
+
+    Example:
+        >>> batch = collate_events([np.array([[0, 1], [0, 1]], np.int32)], 2, 3)
+        >>> batch.to_dense().tolist()
+        [[[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]]
+    """
+    pairs = np.concatenate([np.zeros((0, 2), np.int32), *recordings])
+
+    # One number for recording, step and place. The numbers rise, and events at one place have the
+    # same number: a place begins where the number changes.
+    row = np.repeat(np.arange(len(recordings)), [len(pairs) for pairs in recordings])
+    cell = (row * steps + pairs[:, 0]) * n_places + pairs[:, 1]
+    first = np.flatnonzero(np.diff(cell, prepend=-1))
+    counts = np.diff(first, append=len(cell)).astype(np.float32)
+
+    indices = np.stack([row[first], *pairs[first].T])
+    return torch.sparse_coo_tensor(
+        torch.from_numpy(indices),
+        torch.from_numpy(counts),
+        (len(recordings), steps, n_places),
+        is_coalesced=True,
+        check_invariants=True,
+    )
 
 
 def batches_of(

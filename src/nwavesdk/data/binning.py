@@ -1,4 +1,4 @@
-"""Events as counts per time step: pairs of step and place, frames, and batches of lists.
+"""Events as counts per time step: pairs of step and place, and frames.
 
 A bin contains its beginning, but not its end: an event at k · `bin_seconds` is in bin k. An event
 up to half a nanosecond before the end of a bin is in the next bin. So rounding of times in seconds
@@ -7,8 +7,6 @@ numbers.
 """
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,10 +14,7 @@ from nwavesdk.data.recordings import Array, Frames, Pairs
 from nwavesdk.data.source import Events
 from nwavesdk.internal.checks import require_memory
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["bin_events", "collate_events", "count_steps", "sort_pairs", "to_frames"]
+__all__ = ["bin_events", "count_steps", "sort_pairs", "to_frames"]
 
 HALF_NANOSECOND = 0.5e-9
 
@@ -110,44 +105,3 @@ def to_frames(pairs: Pairs, steps: int, n_places: int) -> Frames:
     # With one index and a number of the same type, `add.at` takes a tenth of the time.
     np.add.at(frames.reshape(-1), cells, np.float32(1))
     return frames
-
-
-def collate_events(recordings: Sequence[Pairs], steps: int, n_places: int) -> "Tensor":
-    """A batch of recordings as the lists of their events, which `LIFSynapse` takes.
-
-    Args:
-        recordings: The pairs of each recording, in order; see `bin_events`.
-        steps: Number of steps of the batch, T.
-        n_places: Number of places, F.
-
-    Returns:
-        Sparse COO tensor `[B, T, F]`, float32, coalesced: the number of events at each place where
-        there are some. `to_dense()` equals the frames of all recordings.
-
-    Raises:
-        RuntimeError: If an event is outside of these steps and places.
-
-    Example:
-        >>> batch = collate_events([np.array([[0, 1], [0, 1]], np.int32)], 2, 3)
-        >>> batch.to_dense().tolist()
-        [[[0.0, 2.0, 0.0], [0.0, 0.0, 0.0]]]
-    """
-    import torch
-
-    pairs = np.concatenate([np.zeros((0, 2), np.int32), *recordings])
-
-    # One number for recording, step and place. The numbers rise, and events at one place have the
-    # same number: a place begins where the number changes.
-    row = np.repeat(np.arange(len(recordings)), [len(pairs) for pairs in recordings])
-    cell = (row * steps + pairs[:, 0]) * n_places + pairs[:, 1]
-    first = np.flatnonzero(np.diff(cell, prepend=-1))
-    counts = np.diff(first, append=len(cell)).astype(np.float32)
-
-    indices = np.stack([row[first], *pairs[first].T])
-    return torch.sparse_coo_tensor(
-        torch.from_numpy(indices),
-        torch.from_numpy(counts),
-        (len(recordings), steps, n_places),
-        is_coalesced=True,
-        check_invariants=True,
-    )

@@ -18,7 +18,9 @@ import numpy as np
 
 from nwavesdk.data.source import (
     MAX_VALUES,
+    Item,
     RecordingError,
+    Sample,
     Samples,
     Sound,
     checked,
@@ -37,8 +39,8 @@ __all__ = [
     "fit_target",
     "normalize_peak",
     "pipe_blocks",
-    "read_rate",
     "read_sound",
+    "read_sound_header",
     "read_target",
     "resample",
 ]
@@ -148,10 +150,11 @@ def _open_sound(path: Path) -> Iterator[Any]:
                 raise ValueError("it is cut short: the end of its sound is missing")
 
 
-def read_rate(path: Path) -> int:
-    """The sample rate of a sound [Hz], by its header; see `read_sound`."""
-    with reading(path, "sound"), open(path, "rb") as file:
-        return int(require("soundfile", "train").SoundFile(file).samplerate)
+def read_sound_header(item: Item) -> Sample:
+    """A sound without its samples: its sample rate, by its header; see `read_sound`."""
+    with reading(item.path, "sound"), open(item.path, "rb") as file:
+        rate = require("soundfile", "train").SoundFile(file).samplerate
+        return Sample((np.zeros(0, np.float32), rate))
 
 
 def _has_end(content: mmap) -> bool:

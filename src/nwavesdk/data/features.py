@@ -8,13 +8,14 @@ recordings.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from nwavesdk.data.binning import bin_events, count_steps
+from nwavesdk.data.chip_front_end import FrontEnd, NWaveDataloaderConfig
 from nwavesdk.data.decoding import fit_target, normalize_peak, resample
-from nwavesdk.data.front_end import FrontEnd, LogMel
+from nwavesdk.data.front_end import LogMel
 from nwavesdk.data.readers.events import fit_shape, join_shapes
 from nwavesdk.data.recordings import (
     STEPS,
@@ -35,9 +36,6 @@ from nwavesdk.data.source import (
     checked,
 )
 from nwavesdk.internal.checks import require_memory
-
-if TYPE_CHECKING:
-    from nwavesdk.data.nwave_data import NWaveDataloaderConfig
 
 __all__ = [
     "ChipFeatures",
@@ -175,7 +173,7 @@ class ChipFeatures(Features):
         config: The choices.
     """
 
-    config: "NWaveDataloaderConfig"
+    config: NWaveDataloaderConfig
 
     def __repr__(self) -> str:
         config = self.config

@@ -18,13 +18,11 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nwavesdk.data.decoding import (
     MAX_RECORDING_SECONDS,
     STREAM_LIMITS,
-    read_rate,
     read_sound,
+    read_sound_header,
     read_target,
 )
 from nwavesdk.data.folder import (
@@ -265,9 +263,6 @@ def _source_of_files(
         sample = reader(item.path, *options.get(kind, ()))
         return sample if item.target is None else replace(sample, target=read_target(item.target))
 
-    def read_header(item: Item) -> Sample:
-        return Sample((np.zeros(0, np.float32), read_rate(item.path)))
-
     def digest(item: Item) -> bytes:
         files = filter(None, (item.path, item.target))
         return b"".join(map(_digest_of_file, files)) + choices
@@ -278,7 +273,7 @@ def _source_of_files(
         items=tuple(items),
         read=read,
         digest=digest,
-        read_header=read_header if kind == "sound" else None,
+        read_header=read_sound_header if kind == "sound" else None,
         limits=f"at most {max_seconds} s",
     )
 

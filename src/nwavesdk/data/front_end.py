@@ -1,4 +1,4 @@
-"""Front ends, which turn a sound into frames: log-mel bands, and the filter bank of a chip.
+"""Sound to frames of logarithmic power in mel bands.
 
 A sound may also come in blocks: all frames together then equal the frames of the whole sound, bit
 for bit.
@@ -6,21 +6,16 @@ for bit.
 
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.decoding import normalize_peak, resample
 from nwavesdk.data.recordings import Frames, RunningMean
-from nwavesdk.data.source import Samples, Sound
+from nwavesdk.data.source import Samples
 from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.imports import require
 
-if TYPE_CHECKING:
-    from nwavesdk.data.nwave_data import NWaveDataloaderConfig
-
-__all__ = ["MIN_CHANGE", "FrontEnd", "FrontEndStream", "LogMel", "LogMelStream", "is_steady"]
+__all__ = ["MIN_CHANGE", "LogMel", "LogMelStream", "is_steady"]
 
 # The taper of a shorter window would be zero, or nearly zero.
 MIN_WINDOW_SAMPLES = 4
@@ -243,111 +238,3 @@ class LogMelStream:
         self._gap = max(0, end - len(waiting))
         self._waiting = waiting[end:].copy()
         return np.array(windows, np.float32).reshape(-1, width)
-
-
-@dataclass(frozen=True)
-class FrontEnd:
-    """The front end of a chip: a sound through the filter bank, rectified, averaged over steps.
-
-    Args:
-        config: The choices.
-
-    Example:
-        >>> from nwavesdk.data import NWaveDataloaderConfig
-        >>> front_end = FrontEnd(NWaveDataloaderConfig("words", sample_rate=8000, sim_time_s=10e-3))
-        >>> front_end(front_end.prepare((np.zeros(5000, np.float32), 8000))).shape
-        (100, 16)
-    """
-
-    config: "NWaveDataloaderConfig"
-
-    def prepare(self, sound: Sound) -> Samples:
-        """A sound at the config's rate and level, cut or padded with silence to whole time steps.
-
-        Returns:
-            `[samples]`.
-        """
-        length = int(self.config.first_samples(np.array(self.config.T)))
-        samples = resample(sound, self.config.sample_rate)[:length]
-        if self.config.level == "peak":
-            samples = normalize_peak(samples)
-        return np.pad(samples, (0, length - len(samples)))
-
-    def __call__(self, samples: Samples) -> Frames:
-        """The mean of each rectified channel over each time step.
-
-        Args:
-            samples: From `prepare`.
-
-        Returns:
-            `[T, channels]`, never negative.
-        """
-        return FrontEndStream(self.config).push(samples)
-
-    def end_of(self, frame: int) -> float:
-        """Time at which the last sample of a time step has arrived [s]; the first step is 0."""
-        return int(self.config.first_samples(np.array(frame + 1))) / self.config.sample_rate
-
-    def stream(self) -> "FrontEndStream":
-        """The front end for a sound that comes in blocks, from filters at rest.
-
-        Raises:
-            ValueError: If the config's level is `"peak"`.
-        """
-        if self.config.level == "peak":
-            raise ValueError(
-                "FrontEnd: level='peak' scales a sound by its loudest sample, which is known only "
-                "at its end, got 'peak', expected 'as_is' for sound in blocks: use level='as_is'."
-            )
-        return FrontEndStream(self.config)
-
-
-class FrontEndStream:
-    """The steps of a sound that comes in blocks, equal to the steps of the whole sound.
-
-    The sound has the config's rate, and may be longer than the config's duration.
-
-    Args:
-        config: The choices.
-
-    Example:
-        >>> from nwavesdk.data import NWaveDataloaderConfig
-        >>> front_end = FrontEnd(NWaveDataloaderConfig("words", sample_rate=8000, sim_time_s=10e-3))
-        >>> stream = front_end.stream()
-        >>> [len(stream.push(np.zeros(n, np.float32))) for n in (79, 1, 0, 200)]
-        [0, 1, 0, 2]
-    """
-
-    def __init__(self, config: "NWaveDataloaderConfig") -> None:
-        self._config = config
-        self._filters = config.bank.stream()
-        # Rectified samples that are not averaged yet, and the step that they begin.
-        self._waiting = np.zeros((config.bank.count, 0))
-        self._step = 0
-
-    def push(self, block: npt.ArrayLike) -> Frames:
-        """The steps that the next block completes.
-
-        Args:
-            block: `[samples]`, of any length.
-
-        Returns:
-            `[steps, channels]`, never negative.
-
-        Raises:
-            ValueError: If the block is not mono.
-        """
-        rectified = np.abs(self._filters.push(block).astype(np.float64))
-        if self._waiting.shape[1]:
-            rectified = np.concatenate([self._waiting, rectified], axis=1)
-
-        # The beginnings of complete steps and the end of the last step, in the waiting samples.
-        # A step has at least one sample.
-        begins = self._config.first_samples(self._step + np.arange(rectified.shape[1] + 2))
-        edges = begins[begins - begins[0] <= rectified.shape[1]] - begins[0]
-
-        # Each step is summed in one call, in the same order as in the whole sound.
-        sums = np.add.reduceat(rectified[:, : edges[-1]], edges[:-1], axis=1)
-        self._waiting = rectified[:, edges[-1] :].copy()
-        self._step += len(edges) - 1
-        return np.asarray((sums / np.diff(edges)).T, np.float32)

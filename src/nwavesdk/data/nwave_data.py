@@ -4,156 +4,34 @@
 stored and split as in a run of `nwave train`.
 """
 
-import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field
 
-from nwavesdk.chip import FilterBank, Profile, load_profile
+from nwavesdk.data.chip_front_end import NWaveDataloaderConfig
 from nwavesdk.data.decoding import MAX_RECORDING_SECONDS
 from nwavesdk.data.features import ChipFeatures, FeatureOptions
 from nwavesdk.data.folder import Faults
 from nwavesdk.data.formats import open_source
 from nwavesdk.data.loading import load_recordings
-from nwavesdk.data.recordings import Indices, Recordings, Standard
+from nwavesdk.data.recordings import Recordings, Standard
 from nwavesdk.data.split import ChosenSplit, SplitChoice, choose_split
 from nwavesdk.internal.files import printable
 from nwavesdk.internal.imports import install_hint
-from nwavesdk.internal.model import check_fields, expect
 
 if TYPE_CHECKING:
     from torch.utils.data import DataLoader
 
 __all__ = [
     "NWaveDataGen",
-    "NWaveDataloaderConfig",
-    "default_cache_folder",
     "load_digits",
     "load_wav_folder",
 ]
-
-# The folder of a user's caches, unless XDG_CACHE_HOME names another folder.
-USER_CACHES = "~/.cache"
-
-NotEmpty = Annotated[str, Field(min_length=1)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-
-
-@dataclass(frozen=True)
-class NWaveDataloaderConfig:
-    """Settings of a data set; the first five have the names of NWAVE, the defaults are our own.
-
-    Args:
-        data_parent: The folder: `<class>/*.wav` for classification, `wavs/<stem>.wav` and
-            `target/<stem>.pt` for regression.
-        task: `"classification"` or `"regression"`.
-        sample_rate: Rate that sound is resampled to [Hz].
-        recording_duration_s: Length that a recording is cut to, or padded to with silence [s].
-        sim_time_s: Length of a time step of the net [s].
-        batch_size: Recordings in a batch.
-        val: Share of the recordings in the validation set.
-        test: Share of the recordings in the test set.
-        split: `"folder"` (the folders train, val and test), `"speaker"`, `"recording"`, or
-            `"auto"`, the first of these that is possible.
-        level: `"peak"` scales the loudest sample of each recording to full scale, `"as_is"`
-            nothing.
-        chip: The chip with the filter bank: a name, a profile, or its path.
-        on_error: Whether a file that cannot be used is an error (`"raise"`) or is skipped
-            (`"skip"`).
-        cache: Folder of computed channels; None for `data` in `NWAVESDK_CACHE` or
-            `~/.cache/nwavesdk`, False for no cache.
-        seed: Seed of the order of training batches.
-        max_seconds: Length above which a recording is an error [s].
-        progress: Whether to show a progress bar; None: if standard error is a terminal.
-
-    Raises:
-        ValueError: If a choice is out of its range, or a filter does not fit the sample rate.
-        FileNotFoundError: If there is no such chip profile.
-
-    Example:
-        >>> NWaveDataloaderConfig("words", recording_duration_s=1.0, sim_time_s=1e-3).T
-        1000
-    """
-
-    data_parent: Annotated[NotEmpty | Path, expect("the path of a folder")]
-    task: Literal["classification", "regression"] = "classification"
-    sample_rate: Annotated[int, Field(ge=1, le=1_000_000)] = 16_000
-    recording_duration_s: Seconds = 1.0
-    sim_time_s: Seconds = 1e-3
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000_000)] = 64
-    val: Share = 0.15
-    test: Share = 0.15
-    split: Literal["auto", "folder", "speaker", "recording"] = "auto"
-    level: Literal["as_is", "peak"] = "as_is"
-    chip: Annotated[str | Path | Profile, expect("a name, a path or a Profile")] = "h1v1"
-    on_error: Literal["raise", "skip"] = "raise"
-    cache: Annotated[
-        NotEmpty | Path | Literal[False] | None,
-        expect("a folder, None (the default folder) or False (no cache)"),
-    ] = None
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    max_seconds: Seconds = 600.0
-    progress: bool | None = None
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        SplitChoice(self.split, val=self.val, test=self.test)  # rejects wrong shares
-        if self.sim_time_s * self.sample_rate < 1 or self.T < 1:
-            raise ValueError(
-                f"sim_time_s: expected at least a sample ({1 / self.sample_rate:.3g} s) and at "
-                f"most a recording ({self.recording_duration_s:g} s), got {self.sim_time_s:g} s."
-            )
-
-        # A missing profile, or bands that do not fit the rate, are reported here and not later.
-        _ = self.bank
-
-    @property
-    def T(self) -> int:  # noqa: N802
-        """Number of time steps of a series: the whole steps within a recording."""
-        return self.steps(self.recording_duration_s)
-
-    def steps(self, seconds: float) -> int:
-        """Number of whole steps within a time [s]; a step that is short by rounding counts."""
-        return int(seconds / self.sim_time_s * (1 + 1e-9))
-
-    def first_samples(self, steps: Indices) -> Indices:
-        """The sample at which each of some steps begins; steps may be after the end of a series."""
-        return np.asarray(np.rint(steps * (self.sim_time_s * self.sample_rate)), np.int64)
-
-    @cached_property
-    def bank(self) -> FilterBank:
-        """The filters of the chip."""
-        return FilterBank.of(load_profile(self.chip), self.sample_rate)
-
-    @property
-    def folder(self) -> Path:
-        """The data folder."""
-        return _expanded(self.data_parent)
-
-    @property
-    def cache_folder(self) -> Path | None:
-        """The folder of computed channels; None without a cache."""
-        if self.cache is None:
-            return default_cache_folder()
-        return _expanded(self.cache) if self.cache else None
-
-
-def default_cache_folder() -> Path:
-    """The folder of computed frames: `data` in `NWAVESDK_CACHE` or in `~/.cache/nwavesdk`."""
-    default = Path(os.environ.get("XDG_CACHE_HOME") or USER_CACHES, "nwavesdk")
-    return _expanded(os.environ.get("NWAVESDK_CACHE") or default) / "data"
-
-
-def _expanded(path: str | Path) -> Path:
-    """The path with the home for `~`; unchanged if there is no such home."""
-    return Path(os.path.expanduser(path))
 
 
 class NWaveDataGen:

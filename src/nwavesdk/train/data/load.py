@@ -21,9 +21,9 @@ from nwavesdk.data import (
     load_digits,
 )
 from nwavesdk.data.assignment import SPLIT_VERSION
+from nwavesdk.data.chip_front_end import default_cache_folder
 from nwavesdk.data.features import EventFeatures, FeatureOptions, SeriesFeatures
 from nwavesdk.data.loading import LoadedRecordings, list_recordings, load_recordings
-from nwavesdk.data.nwave_data import default_cache_folder
 from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.files import printable
 from nwavesdk.presets.lif import hidden_gain
