@@ -20,15 +20,15 @@ TESTS = Path(__file__).parent
 MAX_STATEMENTS = {
     # 1 more: the config of the front end is in a module below the features that use it.
     "data": 2745,
-    # 5 more: the fields that presets read are a type of theirs, so they do not import `train`.
-    "train presets": 4469,
-    "analysis": 2360,
+    "train presets": 4464,
+    # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
+    "analysis": 2367,
     "cli": 1177,
     "internal": 498,
     "solvers": 3618,
     # 10 more: the base of `NeuronLayer`, which plans read, is a module below both.
     "layers": 2580,
-    "interop": 2984,
+    "interop": 2981,
     "net": 1671,
     "deploy": 847,
 }

@@ -1,8 +1,4 @@
-"""The one report of comparisons, cross-validations and searches: a page, its pictures, and JSON.
-
-A study of either kind has the attributes that a report needs: `path`, `file`, `content`, `cells`,
-`title`, `summary`, `headline`, `tables` (by their key in `result.json`) and `sections`.
-"""
+"""The one report of comparisons, cross-validations and searches: a page, its pictures, and JSON."""
 
 import json
 import math
@@ -10,7 +6,7 @@ import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from matplotlib import pyplot
@@ -18,19 +14,29 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nwavesdk.analysis.statistics import Summary
+from nwavesdk.analysis.study.cells import Cell
 from nwavesdk.internal.files import one_line, write_atomically
 from nwavesdk.internal.formats import json_text
 from nwavesdk.plot.theme import Theme, label_text
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.report.page import CellValue, Details, ReportPage, Table, course_plot
+from nwavesdk.train.report.page import (
+    CellValue,
+    Details,
+    ReportPage,
+    Section,
+    Table,
+    course_plot,
+)
 from nwavesdk.train.run_folder import lock
 
-if TYPE_CHECKING:
-    from nwavesdk.analysis.study.cells import Cell
-    from nwavesdk.analysis.study.study import Study
-    from nwavesdk.analysis.study.tune import RunSearch
-
-__all__ = ["cell_table", "draw_optuna", "draw_values", "result_of", "write_study_report"]
+__all__ = [
+    "ReportedStudy",
+    "cell_table",
+    "draw_optuna",
+    "draw_values",
+    "result_of",
+    "write_study_report",
+]
 
 # Columns of the table of cells, and prefixes of the metrics that are plotted over epochs.
 COLUMNS = (
@@ -47,7 +53,47 @@ COLUMNS = (
 QUANTITIES = ("val_", "train_loss", "train_rate", "grad_", "rate_")
 
 
-def result_of(study: "Study | RunSearch") -> dict[str, Any]:
+class ReportedStudy(Protocol):
+    """The data of a study that a report needs. A page reads sections once: they may be slow."""
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+
+    @property
+    def file(self) -> Path:
+        """The file that describes the study."""
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """The content of this file."""
+
+    @property
+    def cells(self) -> Sequence[Cell]:
+        """The runs."""
+
+    @property
+    def title(self) -> str:
+        """The title of the page."""
+
+    @property
+    def summary(self) -> str:
+        """The description of the study, in a sentence or two."""
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The main result, and its name."""
+
+    @property
+    def tables(self) -> Mapping[str, Table]:
+        """The tables of results, by their key in `result.json`."""
+
+    @property
+    def sections(self) -> Sequence[Section]:
+        """The other sections of the page."""
+
+
+def result_of(study: ReportedStudy) -> dict[str, Any]:
     """The content of `result.json`: all cells, and the tables.
 
     Raises:
@@ -67,7 +113,7 @@ def result_of(study: "Study | RunSearch") -> dict[str, Any]:
     return {"study": str(study.path), **tables, "cells": cells}
 
 
-def write_study_report(study: "Study | RunSearch") -> Path:
+def write_study_report(study: ReportedStudy) -> Path:
     """Write `result.json`, `pictures` and `report.html` of a finished study.
 
     Returns:
@@ -110,7 +156,7 @@ def write_study_report(study: "Study | RunSearch") -> Path:
     return page
 
 
-def _courses(study: "Study | RunSearch") -> dict[str, dict[str, list[list[float]]]]:
+def _courses(study: ReportedStudy) -> dict[str, dict[str, list[list[float]]]]:
     """For each quantity and arm, the values over epochs of every run."""
     courses: dict[str, dict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for prefix in QUANTITIES:
@@ -122,7 +168,7 @@ def _courses(study: "Study | RunSearch") -> dict[str, dict[str, list[list[float]
     return courses
 
 
-def cell_table(cells: Sequence["Cell"], heading: str, text: str) -> Table:
+def cell_table(cells: Sequence[Cell], heading: str, text: str) -> Table:
     """A table with a row for each cell. Values that a cell lacks are empty.
 
     Args:

@@ -1,12 +1,10 @@
 """The decision of a detector in C: `NAME_decision.h`, and how a program prints detections."""
 
 from importlib import resources
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from nwavesdk.interop.c.tables import c_float, c_string
-
-if TYPE_CHECKING:
-    from nwavesdk.train import Decision, TrainedRun
+from nwavesdk.train import Decision, TrainedRun
 
 __all__ = ["decision_header", "decision_of_run", "step_texts"]
 
@@ -60,7 +58,7 @@ if (event >= 0)
 
 
 def decision_header(
-    decision: "Decision",
+    decision: Decision,
     *,
     frame: tuple[float, float, float],
     hold: int = 1,
@@ -102,7 +100,7 @@ def decision_header(
     return with_prefix(text, name)
 
 
-def decision_of_run(trained: "TrainedRun") -> str:
+def decision_of_run(trained: TrainedRun) -> str:
     """The text of `net_decision.h` of a run that detects events in sound or in series."""
     decision, hold = trained.decision, trained.input.hold
     decoder: Any = trained.task.decoder()

@@ -7,7 +7,6 @@ have the names of the header, without its prefix.
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +15,7 @@ from nwavesdk.data import LogMel, Standard
 from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, RELATIVE_SILENCE, SILENCE
 from nwavesdk.data.recordings import PRIOR_FRAMES
 from nwavesdk.internal.checks import finite_number, positive_number, whole_number
-
-if TYPE_CHECKING:
-    from nwavesdk.train import TrainedRun
+from nwavesdk.train import TrainedRun
 
 __all__ = ["LOG_BITS", "FixedLogMel", "fixed_log_mel"]
 
@@ -186,7 +183,7 @@ def _prime_factors(number: int) -> Iterator[int]:
         factor += 1
 
 
-def fixed_log_mel(trained: "TrainedRun", step: float) -> FixedLogMel:
+def fixed_log_mel(trained: TrainedRun, step: float) -> FixedLogMel:
     """The front end of a run, in integers.
 
     Args:
