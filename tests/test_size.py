@@ -20,7 +20,8 @@ TESTS = Path(__file__).parent
 MAX_STATEMENTS = {
     # 1 more: the config of the front end is in a module below the features that use it.
     "data": 2745,
-    "train presets": 4464,
+    # 14 more: a run before its training has a class of its own, which the course of training takes.
+    "train presets": 4478,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
     "analysis": 2367,
     "cli": 1177,

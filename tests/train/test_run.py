@@ -269,7 +269,7 @@ def test_a_small_net_takes_one_thread_and_a_large_one_all(
     small.check_same({"machine": {"threads": 1}})
     with pytest.raises(ValueError, match="machine.threads: .*, expected 1:"):
         small.check_same({"machine": {"threads": 2}})
-    monkeypatch.setattr("nwavesdk.train.run.SMALL_BATCH", 1)
+    monkeypatch.setattr("nwavesdk.train.prepared.SMALL_BATCH", 1)
     assert Run.prepare(tmp_path, choices).config.machine.threads == 2
 
 

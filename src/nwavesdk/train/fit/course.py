@@ -12,7 +12,7 @@ Design requirements:
 import copy
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback
@@ -41,13 +41,11 @@ from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.fit.network import RunNet, finish_network
 from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
 from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.prepared import PreparedRun
 from nwavesdk.train.report.costs import describe_run
 from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.report.write import write_report
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
-
-if TYPE_CHECKING:
-    from nwavesdk.train.run import Run
 
 __all__ = ["check_before_training", "fit", "fit_and_finish"]
 
@@ -57,7 +55,7 @@ LOST_PROCESS = (
 )
 
 
-def check_before_training(run: "Run") -> None:
+def check_before_training(run: PreparedRun) -> None:
     """Reject faults that would end the run only after hours, and print notes on the run.
 
     The copy of the page that builds the net is written here, too.
@@ -85,7 +83,7 @@ def check_before_training(run: "Run") -> None:
         print_line(f"nwave: note: {note}")
 
 
-def fit_and_finish(run: "Run", on_epoch: OnEpoch | None) -> dict[str, Any] | None:
+def fit_and_finish(run: PreparedRun, on_epoch: OnEpoch | None) -> dict[str, Any] | None:
     """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
     config, chip = run.config, run.config.chip
     mismatch = chip is not None and chip.training == "mismatch"
@@ -209,7 +207,7 @@ def fit(
     return history
 
 
-def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> dict[str, Any]:
+def _finish(run: PreparedRun, net: RunNet, task: TrainingTask, history: History) -> dict[str, Any]:
     """Test the net, and write the result, then the report."""
     has_test = run.config.data.test
     tested = run.data.test if has_test else run.data.val
@@ -261,7 +259,7 @@ def _finish(run: "Run", net: RunNet, task: TrainingTask, history: History) -> di
     return result
 
 
-def _test_detector(run: "Run", net: RunNet, task: TrainingTask) -> DetectorTest:
+def _test_detector(run: PreparedRun, net: RunNet, task: TrainingTask) -> DetectorTest:
     """Fit the decision on the validation streams, and test it on the test streams."""
     train = run.data.train
     assert run.data.streams is not None

@@ -1,0 +1,228 @@
+"""A run before training: its checked config, its data and its initial net."""
+
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+
+from nwavesdk.internal.checks import require_memory
+from nwavesdk.metrics import count_operations
+from nwavesdk.optim import SurrogateAnnealing
+from nwavesdk.presets import LAYERED
+from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
+from nwavesdk.train.data.inputs import constant_note, outlier_note
+from nwavesdk.train.data.load import RunData, complete_data
+from nwavesdk.train.fit.first_weights import (
+    CannotDriveError,
+    drive_weights,
+    finetuned_network,
+)
+from nwavesdk.train.fit.machine import trainer_of
+from nwavesdk.train.fit.net_file import load_function
+from nwavesdk.train.fit.network import (
+    RunNet,
+    nearest_tau_note,
+    network_of_run,
+    warn_of_constants,
+)
+from nwavesdk.train.fit.progress import print_line
+from nwavesdk.train.fit.seeds import stream_seed
+from nwavesdk.train.fit.tasks import TrainingTask, task_of
+from nwavesdk.train.report.page import Section
+from nwavesdk.train.report.task_reports import FinishedRun
+from nwavesdk.train.run_folder import RunFolder
+
+__all__ = ["PreparedRun"]
+
+VALUE_BYTES = 4  # of float32
+
+# Letters of the names of classes in a summary.
+MAX_LETTERS = 100
+
+# A net is small if a batch has fewer updates of neurons than this.
+SMALL_BATCH = 2**20
+
+
+class PreparedRun:
+    """A run before its first epoch: its folder, its config, its data and its nets.
+
+    Args:
+        folder: The folder of the run.
+        config: The config of the run.
+        data: The data of the run.
+
+    Attributes:
+        report_sections: Functions that make more sections of the report from the finished run.
+    """
+
+    def __init__(self, folder: RunFolder, config: CompletedConfig, data: RunData) -> None:
+        self.folder = folder
+        self.config = config
+        self.data = data
+        self.classes = config.facts.classes
+        self.n_features = config.facts.n_features
+        self.profile = config.facts.chip
+        self.report_sections: list[Callable[[FinishedRun], Sequence[Section]]] = []
+
+    @classmethod
+    def prepare(cls, path: str | Path, config: RunConfig | Mapping[str, Any]) -> Self:
+        """Check all that a new run needs, and write nothing; see `Run.new`."""
+        if isinstance(config, CompletedConfig):
+            config = config.choices()
+        if not isinstance(config, RunConfig):
+            config = RunConfig.of(config)
+
+        # Errors of the machine and of the net's file come before the data are read.
+        trainer_of(config.machine, logger=False)
+        if config.net.name == "file":
+            load_function(config.net.page)
+
+        run = cls(RunFolder(path), *complete_data(config))
+
+        # The memory is checked before the net is built.
+        run.require_memory()
+        if config.machine.threads is None and run._is_small:
+            machine = run.config.machine.model_copy(update={"threads": 1})
+            run.config = run.config.model_copy(update={"machine": machine})
+        net = run.network()
+        warn_of_constants(net)
+        if (schedule := config.learning.surrogate_schedule) is not None:
+            # It rejects parameters that the surrogates do not have.
+            SurrogateAnnealing(net, run.config.learning.epochs, **schedule.model_dump())
+        run._settle_first_weights(must_drive=getattr(config.net, "first_weights", None) == "driven")
+        return run
+
+    @property
+    def task(self) -> TrainingTask:
+        """The task, before it is fitted to the training set."""
+        return task_of(self.config)
+
+    def _settle_first_weights(self, *, must_drive: bool) -> None:
+        """Change the config to drawn initial weights if the recordings cannot drive them.
+
+        Raises:
+            ValueError: If they cannot, and the user asked for driven weights.
+        """
+        try:
+            self.first_network()
+        except CannotDriveError as error:
+            if must_drive:
+                raise ValueError(
+                    f"net.first_weights: the recordings cannot drive them ({error}): use "
+                    "--first-weights drawn."
+                ) from error
+
+            print_line(
+                f"nwave: note: the recordings cannot drive the initial weights ({error}): they "
+                "are drawn."
+            )
+            net = self.config.net.model_copy(update={"first_weights": "drawn"})
+            self.config = self.config.model_copy(update={"net": net})
+
+    @property
+    def _is_small(self) -> bool:
+        """Whether the net is so small that several threads would be slower than one."""
+        if self.config.net.name == "file":
+            return False
+
+        typical = torch.zeros(1, self.config.facts.typical_steps, self.n_features)
+        updates = count_operations(self.network(), typical).updates
+        return updates * self.config.learning.batch_size < SMALL_BATCH
+
+    def require_memory(self) -> None:
+        """Reject a net and a batch that cannot be trained here, before they are allocated."""
+        net: Any = self.config.net
+        batch = min(self.config.learning.batch_size, len(self.data.train))
+        n_steps = max(int(part.lengths.max()) for part in self.data if len(part))
+
+        # Only nets of layers have known sizes before they are built.
+        hidden = (*net.hidden, self.task.n_neurons) if net.name in LAYERED else ()
+        sizes = (self.n_features, *hidden)
+
+        # Nine copies of the weights: the weights, gradients, two moments of AdamW and the best
+        # weights; a checkpoint holds all but the gradients again.
+        values = 9 * sum(n_in * n_out for n_in, n_out in pairwise(sizes))
+        values += batch * n_steps * self.n_features
+        if self.config.machine.accelerator == "cpu" or not torch.cuda.is_available():
+            # Charge, saved membrane and spike of each neuron and step.
+            values += 3 * batch * n_steps * sum(hidden)
+
+        require_memory(
+            "net",
+            f"a batch of {batch:,} sequences of {n_steps:,} steps and a net of "
+            f"{sum(sizes):,} neurons",
+            VALUE_BYTES * values,
+            "lower --batch-size, --hidden or --population, or use shorter recordings (--length, "
+            "--hold)",
+        )
+
+    def summary(self) -> list[str]:
+        """The classes of the run, if it has some, its split and its net, in a line each."""
+        names, noun, hint = self.classes, "classes", ""
+        if self.config.task.name == "detect":
+            names = names[1:]
+            noun = f"event{'s' * (len(names) > 1)} to detect"
+            hint = "; --task classification makes background a class"
+
+        # The names show immediately if another folder was taken for a class.
+        lines = []
+        if names:
+            listed = textwrap.shorten(", ".join(names), MAX_LETTERS, placeholder=" …")
+            lines.append(f"{len(names)} {noun}: {listed}{hint}")
+        lines.append(self.config.facts.split_reason)
+
+        parameters = sum(parameter.numel() for parameter in self.network().parameters())
+        epochs, batch_size = self.config.learning.epochs, self.config.learning.batch_size
+        lines.append(
+            f"net {net_name(self.config)} for {self.config.data.kind}, {parameters:,} parameters; "
+            f"{epochs} epoch{'s' * (epochs != 1)} in batches of {batch_size}"
+        )
+        return lines
+
+    def fitted_task(self) -> TrainingTask:
+        """The task, fitted to the training set: with the scale of values or weights of classes."""
+        is_balanced = getattr(self.config.task, "class_weights", None) == "balanced"
+        return self.task.fitted(self.data.train, is_balanced=is_balanced)
+
+    @cached_property
+    def notes(self) -> list[str]:
+        """Notes on the data and the chip, for the user before the first epoch."""
+        train = self.data.train
+        notes = (
+            self.fitted_task().advice(train),
+            constant_note(train),
+            outlier_note(train, self.config),
+            nearest_tau_note(self.config),
+        )
+        return [note for note in notes if note is not None]
+
+    def network(
+        self, *, deployed: bool = False, mismatch: bool = False, trains: bool = False
+    ) -> RunNet:
+        """The network with the initial weights of the seed; see `network_of_run`."""
+        torch.manual_seed(stream_seed(self.config.seed, "weights"))
+        return network_of_run(self.config, deployed=deployed, mismatch=mismatch, trains=trains)
+
+    def first_network(self, *, mismatch: bool = False) -> RunNet:
+        """The network with which training begins: with `net.first_weights`; see `network`.
+
+        Raises:
+            CannotDriveError: If the recordings cannot drive the weights.
+            ValueError: If the run to begin with has other data, or its weights cannot be rounded.
+        """
+        if self.config.learning.finetune is not None:
+            folder = RunFolder(self.config.learning.finetune)
+            return finetuned_network(self.config, folder, self.data.train, mismatch=mismatch)
+        net = self.network(mismatch=mismatch)
+        if getattr(self.config.net, "first_weights", None) == "driven":
+            net.load_state_dict(self._driven_weights)
+        return net
+
+    @cached_property
+    def _driven_weights(self) -> dict[str, torch.Tensor]:
+        seed = stream_seed(self.config.seed, "weights")
+        return drive_weights(self.network(), self.data.train, seed)
