@@ -13,9 +13,11 @@ from docs.site.docstrings import as_markdown
 from docs.site.formats import format_pages
 from nwavesdk.cli.app import app
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.layers.solved import SolvedNeurons
 from nwavesdk.surrogate import available
 from nwavesdk.train.config.learning import ChipConfig, LearningConfig, MachineConfig
 from nwavesdk.train.config.run_config import UNIONS
+from nwavesdk.train.prepared import PreparedRun
 
 __all__ = ["FAMILIES", "PACKAGES", "package_pages", "reference_pages"]
 
@@ -58,6 +60,12 @@ FAMILIES = {
 
 # Modules with public names of a package that has none itself: each needs another library.
 MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "c", "neurobench", "neurobench_eval")}
+
+# Public classes of which a part is in a base that no page describes: its members belong to them.
+BASES: dict[str, type] = {
+    "nwavesdk.layers.NeuronLayer": SolvedNeurons,
+    "nwavesdk.train.Run": PreparedRun,
+}
 
 # Sections of a config that have one class.
 SECTIONS: dict[str, type[FrozenModel]] = {
@@ -188,6 +196,9 @@ def _link(path: str) -> tuple[str, str]:
 def _entry(path: str, value: Any) -> list[str]:
     """The directive of a public name."""
     described = _described(path, value)
+    if path in BASES:
+        members = [name for name in vars(BASES[path]) if not name.startswith("_")]
+        return [f"::: {path}", "    options:", f"      inherited_members: {members}", ""]
     if described == path:
         return [f"::: {path}", ""]
     options = [f"      heading: {path}"]

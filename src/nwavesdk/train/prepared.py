@@ -84,7 +84,7 @@ class PreparedRun:
         run = cls(RunFolder(path), *complete_data(config))
 
         # The memory is checked before the net is built.
-        run.require_memory()
+        run._require_memory()
         if config.machine.threads is None and run._is_small:
             machine = run.config.machine.model_copy(update={"threads": 1})
             run.config = run.config.model_copy(update={"machine": machine})
@@ -133,7 +133,7 @@ class PreparedRun:
         updates = count_operations(self.network(), typical).updates
         return updates * self.config.learning.batch_size < SMALL_BATCH
 
-    def require_memory(self) -> None:
+    def _require_memory(self) -> None:
         """Reject a net and a batch that cannot be trained here, before they are allocated."""
         net: Any = self.config.net
         batch = min(self.config.learning.batch_size, len(self.data.train))

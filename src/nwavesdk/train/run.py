@@ -122,7 +122,7 @@ class Run(PreparedRun):
                 number of processes.
             SystemExit: With code 143, if a signal to terminate came; the run can be resumed.
         """
-        self.require_memory()
+        self._require_memory()
         owns_folder = is_first_process()
         if not owns_folder:
             # Otherwise, this process would wait on the GPU forever if the first process is lost.
