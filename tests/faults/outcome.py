@@ -40,6 +40,7 @@ HELPFUL = re.compile(
 PROGRESS = re.compile(
     r"^nwave: (note|warning): |^epoch +\d|^\d+ classes: |^split by |^net \S"
     r"|^training, validation and test|^\d+/\d+ |^measuring|^\r|^ *\d+%"
+    r"|^(?!nwave)[^:]+: (stopped after epoch \d+, )?(test|validation) "  # a finished cell
 )
 # Errors about two options together, which may name others than the one that is tried; and about an
 # extra that is missing, whatever the value.

@@ -45,7 +45,7 @@ def test_a_failing_case_names_the_command_that_repeats_it() -> None:
 
 
 def test_judge_accepts_one_line_after_progress() -> None:
-    progress = "epoch   1/2  loss 3.8\n"
+    progress = "epoch   1/2  loss 3.8\natan, seed 0: validation accuracy 0.9000\n"
     assert judge(case(names=("hidden",), values=("'x'",)), Outcome(2, "", progress + GOOD)) == []
     assert judge(case("check"), Outcome(1, "", "")) == []
 
