@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 import torch
 
+from benchmarks.epochs import epochs
 from benchmarks.fresh import run_child
 from benchmarks.instrument import LayerCase, TrainingCase, build_contender, prepare_timing
 from nwavesdk.internal.load import usable_cores
@@ -35,8 +36,6 @@ SETTLE = 0.5  # seconds before a case is timed, in which it finds out how busy t
 
 def times(threads: int) -> dict[str, float]:
     """Mean milliseconds of each case; runs in a fresh process."""
-    from benchmarks.child import epochs
-
     prepare_timing(threads)
     means = {}
     for case in CASES:

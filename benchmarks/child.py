@@ -6,7 +6,6 @@ Jobs: `kept`, `peak` and `net` for memory, `imports` and `first_call` for start-
 `nwave train`, `times` for the comparison of two commits, `busy` for speed on a busy machine.
 """
 
-import csv
 import importlib.util
 import json
 import sys
@@ -76,30 +75,6 @@ def imports(_: object) -> dict[str, float]:
     }
 
 
-def epochs(solver: str, count: int) -> dict[str, list[float]]:
-    """Return seconds and validation accuracy of all epochs but the first, which compiles."""
-    import tempfile
-
-    from nwavesdk.layers import NeuronLayer, SpikingSequential
-    from nwavesdk.train import Run, RunConfig
-
-    class OnSolver(Run):
-        def network(self, **options: bool) -> SpikingSequential:
-            net = super().network(**options)
-            for layer in net.modules():
-                if isinstance(layer, NeuronLayer):
-                    layer.solver = solver
-            return net
-
-    with tempfile.TemporaryDirectory() as folder:
-        run = OnSolver.new(
-            Path(folder) / "run", RunConfig.model_validate({"learning": {"epochs": 1 + count}})
-        )
-        run.train()
-        rows = list(csv.DictReader(run.folder.metrics.open(encoding="utf-8")))[1:]
-    return {name: [float(row[name]) for row in rows] for name in ("seconds", "val_accuracy")}
-
-
 def _alias_moved_modules() -> None:
     """Offer modules of older commits under the names that the instrument imports."""
     if importlib.util.find_spec("nwavesdk.solvers.allocator") is not None:
@@ -124,6 +99,8 @@ def main() -> None:
 
         result = getattr(memory_jobs, job)(**arguments)
     elif job == "epochs":
+        from benchmarks.epochs import epochs
+
         result = epochs(**arguments)
     elif job == "times":
         _alias_moved_modules()
