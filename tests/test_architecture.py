@@ -24,8 +24,8 @@ LEVEL = {
 }
 
 
-def dotted_name(path):
-    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+def dotted_name(path, folder=ROOT):
+    parts = path.relative_to(folder.parent).with_suffix("").parts
     return ".".join(parts).removesuffix(".__init__")
 
 
@@ -50,8 +50,8 @@ EXTRAS = {
     "torchmetrics",
     *PEERS,
 }
-# Names that NWAVE documents in a lower layer than ours: imported on first use and for types.
-TYPED_ONLY = {
+# Names that NWAVE documents in a lower layer than ours, which imports them on first use.
+REEXPORTS = {
     ("metrics", "nwavesdk.deploy", "get_chip_consumption"),
     ("optim", "nwavesdk.analysis.hpo", "HPOResult"),
     ("optim", "nwavesdk.analysis.hpo", "HPOWrapper"),
@@ -106,22 +106,10 @@ def imported_names(nodes):
             yield from ((node.module, alias.name) for alias in node.names)
 
 
-def nodes_at_run_time(tree):
-    """Yield all nodes, those of functions too, but not what is under `if TYPE_CHECKING`."""
-    pending = [tree]
-    while pending:
-        node = pending.pop()
-        yield node
-        if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
-            pending.extend(node.orelse)
-        else:
-            pending.extend(ast.iter_child_nodes(node))
-
-
 def wrong_import(module, imported, name):
     """Whether a module may not import a name of another one."""
     package, top = package_of(module), imported.split(".")[0]
-    if top != "nwavesdk" or imported == "nwavesdk" or (package, imported, name) in TYPED_ONLY:
+    if top != "nwavesdk" or imported == "nwavesdk" or (package, imported, name) in REEXPORTS:
         return top in PEERS
     other = package_of(imported)
     is_private = (name or "").startswith("_") and name != "__version__"
@@ -145,17 +133,44 @@ def test_modules_import_only_from_lower_layers_and_their_own_package():
     assert not wrong
 
 
-def test_there_is_no_import_circle():
-    # `from package import name` imports the module `name` if there is one, else `package`.
-    imports = {
-        module: {
-            f"{imported}.{name}" if f"{imported}.{name}" in PATHS else imported
-            for imported, name in imported_names(nodes_at_run_time(tree))
-        }
-        & PATHS.keys()
-        for module, tree in trees().items()
+def imported_modules(name, tree, paths):
+    """The modules among `paths` that a module imports, anywhere in it, except for re-exports."""
+    return {
+        # `from package import name` imports the module `name` if there is one, else `package`.
+        f"{imported}.{name_in_it}" if f"{imported}.{name_in_it}" in paths else imported
+        for imported, name_in_it in imported_names(ast.walk(tree))
+        if (name.removeprefix("nwavesdk."), imported, name_in_it) not in REEXPORTS
+    } & paths.keys() - {name}
+
+
+def circle_of(imports):
+    """A circle of modules that import each other, or None."""
+    try:
+        graphlib.TopologicalSorter(imports).prepare()
+    except graphlib.CycleError as error:
+        return error.args[1]
+
+
+@pytest.mark.parametrize("folder", [ROOT, TESTS.parent / "benchmarks"], ids=lambda path: path.name)
+def test_there_is_no_import_circle_at_the_top_in_functions_or_for_types(folder):
+    trees = {
+        dotted_name(path, folder): ast.parse(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.rglob("*.py"))
     }
-    graphlib.TopologicalSorter(imports).prepare()  # raises CycleError, which lists the circle
+    assert not circle_of({n: imported_modules(n, tree, trees) for n, tree in trees.items()})
+
+
+def test_only_packages_import_own_modules_for_types_alone():
+    for name, tree in trees().items():
+        if PATHS[name].name == "__init__.py" or name == "nwavesdk.optim.hpo":
+            continue  # imports on first use
+        guarded = [
+            node
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        ]
+        own = [m for node in guarded for m, _ in imported_names(ast.walk(node)) if "nwavesdk" in m]
+        assert not own, name
 
 
 def test_a_module_starts_with_a_docstring():

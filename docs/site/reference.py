@@ -15,6 +15,7 @@ from nwavesdk.cli.app import app
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.layers.solved import SolvedNeurons
 from nwavesdk.surrogate import available
+from nwavesdk.train.apply.trained_net import TrainedNet
 from nwavesdk.train.config.learning import ChipConfig, LearningConfig, MachineConfig
 from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.prepared import PreparedRun
@@ -65,6 +66,7 @@ MODULES = {"nwavesdk.interop": ("nir", "step", "step_files", "c", "neurobench", 
 BASES: dict[str, type] = {
     "nwavesdk.layers.NeuronLayer": SolvedNeurons,
     "nwavesdk.train.Run": PreparedRun,
+    "nwavesdk.train.TrainedRun": TrainedNet,
 }
 
 # Sections of a config that have one class.

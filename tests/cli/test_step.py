@@ -21,7 +21,7 @@ from nwavesdk.data.source import Item, Sample
 from nwavesdk.interop.step import StepCheck
 from nwavesdk.interop.step_files import read_torch
 from nwavesdk.train import load
-from nwavesdk.train.apply.blocks import batch_of
+from nwavesdk.train.apply.batches import batch_of
 from nwavesdk.train.apply.recordings import FramedRecording
 from tolerances import GRADIENT, assert_close
 from train.runs import chip_choices, write_untrained

@@ -1,11 +1,11 @@
 """The physics of the H1 chips on arrays: parameters, charge law, mismatch, signs, filters, power.
 
-Names that act on tensors are imported on first use: profiles and filters are read without torch.
+Names that act on arrays are imported on first use: profiles are read without NumPy and torch.
 """
 
 from typing import TYPE_CHECKING
 
-from nwavesdk.chip.filter_bank import FilterBank
+from nwavesdk.chip.charge_law import ChargeLaw
 from nwavesdk.chip.profile import CHIPS, TAU_RANGE, Energies, Entry, Power, Profile, load_profile
 from nwavesdk.internal.imports import import_on_use
 
@@ -32,13 +32,13 @@ __all__ = [
 
 if TYPE_CHECKING:
     from nwavesdk.chip.charge import (
-        ChargeLaw,
         ExpansiveCharge,
         LinearCharge,
         Quantizer,
         TableCharge,
         lognormal_factors,
     )
+    from nwavesdk.chip.filter_bank import FilterBank
     from nwavesdk.chip.signs import (
         block_signs,
         disagreeing_weights,
@@ -50,13 +50,13 @@ else:
         __name__,
         {
             "nwavesdk.chip.charge": [
-                "ChargeLaw",
                 "ExpansiveCharge",
                 "LinearCharge",
                 "Quantizer",
                 "TableCharge",
                 "lognormal_factors",
             ],
+            "nwavesdk.chip.filter_bank": ["FilterBank"],
             "nwavesdk.chip.signs": [
                 "block_signs",
                 "disagreement",

@@ -7,7 +7,6 @@ a spike through a weight puts on a membrane. Mismatch is computed from standard 
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from torch import Tensor
 from nwavesdk.internal.checks import whole_number
 
 __all__ = [
-    "ChargeLaw",
     "ExpansiveCharge",
     "LinearCharge",
     "Quantizer",
@@ -67,30 +65,6 @@ class Quantizer:
         highest = self.quantize(weight.new_tensor(self.limit))
         magnitude = weight.abs()
         return ((magnitude <= self.limit) | (magnitude <= highest)).to(weight.dtype)
-
-
-class ChargeLaw(Protocol):
-    """A rising function of the weight that is 0 at 0; all methods keep shape and dtype.
-
-    Raises:
-        ValueError: When a law is made, if its numbers are not such a function.
-
-    Example:
-        >>> from nwavesdk.chip import load_profile
-        >>> law = load_profile("h1v1").charge_law
-        >>> weight = torch.tensor([-0.5, 0.0, 0.5])
-        >>> law.charge(weight), law.weight(law.charge(weight))
-        (tensor([-0.3595,  0.0000,  0.3595]), tensor([-0.5000,  0.0000,  0.5000]))
-    """
-
-    def charge(self, weight: Tensor) -> Tensor:
-        """The charge on the membrane per spike [charge unit of the profile]."""
-
-    def slope(self, weight: Tensor) -> Tensor:
-        """The derivative, d charge / d weight."""
-
-    def weight(self, charge: Tensor) -> Tensor:
-        """The weight with this charge."""
 
 
 @dataclass(frozen=True)

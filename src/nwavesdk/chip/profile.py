@@ -16,17 +16,15 @@ from functools import cache
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, StringConstraints
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 
+from nwavesdk.chip.charge_law import ChargeLaw
 from nwavesdk.internal.files import printable, read_bytes, shown_path
 from nwavesdk.internal.formats import parse_json, parse_toml
 from nwavesdk.internal.model import RISING, FrozenModel
-
-if TYPE_CHECKING:
-    from nwavesdk.chip.charge import ChargeLaw
 
 __all__ = ["CHIPS", "TAU_RANGE", "Energies", "Entry", "Power", "Profile", "load_profile"]
 
@@ -293,7 +291,7 @@ class Profile:
         return str(self.entries[key].value)
 
     @property
-    def charge_law(self) -> "ChargeLaw":
+    def charge_law(self) -> ChargeLaw:
         """The law from weight to charge."""
         # Charge laws act on tensors; profiles are read without torch.
         from nwavesdk.chip.charge import ExpansiveCharge, LinearCharge, TableCharge

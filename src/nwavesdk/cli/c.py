@@ -4,21 +4,24 @@ import copy
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import nwavesdk
+from torch import Tensor
+
 from nwavesdk.cli.app import print_report
 from nwavesdk.cli.measures import measures_text
+from nwavesdk.data import Series
 from nwavesdk.internal.files import write_atomically
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nwavesdk.data import Series
-    from nwavesdk.train.config import CompletedConfig
-    from nwavesdk.train.fit.network import RunNet
-    from nwavesdk.train.report.page import Section
-    from nwavesdk.train.report.task_reports import FinishedRun
+from nwavesdk.interop.c import costs_in_c, export_c
+from nwavesdk.interop.c.decision_text import decision_of_run
+from nwavesdk.interop.c.log_mel import fixed_log_mel
+from nwavesdk.interop.c.log_mel_text import front_end_files
+from nwavesdk.train import Run, TrainedRun, load
+from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.fit.first_weights import example_inputs
+from nwavesdk.train.fit.network import RunNet, rounded_network
+from nwavesdk.train.report.finished import FinishedRun
+from nwavesdk.train.report.page import Section, Table
 
 __all__ = ["export_folder", "program_section"]
 
@@ -32,14 +35,11 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     Raises:
         ValueError: If the net cannot be rounded or has no form in C.
     """
-    from nwavesdk.interop.c import export_c
-    from nwavesdk.interop.c.decision_text import decision_of_run
-
-    opened = nwavesdk.train.Run.open(run, net)
+    opened = Run.open(run, net)
     model, compared = _compared(opened, folder)
     validation = opened.data.val
     inner, x, lengths = _example(model, validation)
-    trained = nwavesdk.train.load(run, net)
+    trained = load(run, net)
     front_end, front_end_note = _front_end(trained, inner[0].step)
     rows = validation.recordings.frames[0][: trained.input.length] if _has_rows(trained) else None
     export = export_c(
@@ -72,11 +72,8 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
     )
 
 
-def program_section(run: "FinishedRun") -> list["Section"]:
+def program_section(run: FinishedRun) -> list[Section]:
     """The costs of the net as C, for the report of a run; none if it has no form in C."""
-    from nwavesdk.interop.c import costs_in_c
-    from nwavesdk.train.report.page import Table
-
     net = copy.deepcopy(run.net).cpu().eval()
     try:
         inner, x, lengths = _example(_rounded(net, run.config, run.data.train), run.data.val)
@@ -99,7 +96,7 @@ def program_section(run: "FinishedRun") -> list["Section"]:
     return [Table("As a program for a microcontroller", text, columns, rows)]
 
 
-def _compared(opened: "nwavesdk.train.Run", folder: Path) -> "tuple[RunNet, dict[str, Any]]":
+def _compared(opened: Run, folder: Path) -> tuple[RunNet, dict[str, Any]]:
     """The net with rounded weights, and the measures of both nets on the validation set.
 
     A run that was trained with rounded weights has no other net to compare with.
@@ -114,17 +111,14 @@ def _compared(opened: "nwavesdk.train.Run", folder: Path) -> "tuple[RunNet, dict
     return rounded, {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
 
 
-def _rounded(net: "RunNet", config: "CompletedConfig", train: "Series") -> "RunNet":
+def _rounded(net: RunNet, config: CompletedConfig, train: Series) -> RunNet:
     """The trained net with rounded weights, unless it was trained with them."""
-    from nwavesdk.train.fit.first_weights import example_inputs
-    from nwavesdk.train.fit.network import rounded_network
-
     if config.learning.weight_bits is not None:
         return net
     return rounded_network(net, WEIGHT_BITS, example_inputs(train))
 
 
-def _example(net: "RunNet", validation: "Series") -> "tuple[Any, Tensor, Tensor]":
+def _example(net: RunNet, validation: Series) -> tuple[Any, Tensor, Tensor]:
     """The net without the shape of its inputs, and recordings with their lengths in this shape."""
     batch = validation.batch(list(range(min(MAX_RECORDINGS, len(validation)))))
     shape = getattr(net, "inputs", batch.x.shape[2:])
@@ -132,13 +126,8 @@ def _example(net: "RunNet", validation: "Series") -> "tuple[Any, Tensor, Tensor]
     return getattr(net, "net", net), x, batch.lengths
 
 
-def _front_end(
-    trained: "nwavesdk.train.TrainedRun", step: float
-) -> tuple[dict[str, str], list[str]]:
+def _front_end(trained: TrainedRun, step: float) -> tuple[dict[str, str], list[str]]:
     """The files from samples to frames of a run on sound, and a note on them."""
-    from nwavesdk.interop.c.log_mel import fixed_log_mel
-    from nwavesdk.interop.c.log_mel_text import front_end_files
-
     if trained.kind != "sound":
         return {}, []
     try:
@@ -161,13 +150,13 @@ def _accuracies(compared: dict[str, Any]) -> list[str]:
     ]
 
 
-def _has_rows(trained: "nwavesdk.train.TrainedRun") -> bool:
+def _has_rows(trained: TrainedRun) -> bool:
     """Whether a frame follows from the values of its step alone, by the scale of the run."""
     needs_more = trained.kind == "sound" or getattr(trained.features, "add_standardized", False)
     return trained.input.is_causal and trained.input.encoder == "current" and not needs_more
 
 
-def _notes(trained: "nwavesdk.train.TrainedRun") -> Iterator[str]:
+def _notes(trained: TrainedRun) -> Iterator[str]:
     """What a program has to know about the frames and the outputs of a run."""
     made = "values of a row" if _has_rows(trained) else "frames, on the scale of the run,"
     yield f"{made} are made of {trained.kind} as in the run; docs/export.md has the steps"

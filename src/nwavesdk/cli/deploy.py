@@ -20,7 +20,6 @@ from nwavesdk.cli.app import (
     picture_option,
     print_report,
 )
-from nwavesdk.cli.c import export_folder
 from nwavesdk.cli.measures import measures_text
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
 from nwavesdk.cli.step import export_step
@@ -138,6 +137,8 @@ def export_run(
     elif onnx is not None:
         export_step(run, net, onnx, "onnx", as_json, static=static, opset=opset)
     elif c is not None:
+        from nwavesdk.cli.c import export_folder
+
         export_folder(run, net, c, as_json)
     else:
         _export_chip(run, chip, net, out, as_json)

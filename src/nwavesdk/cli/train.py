@@ -20,7 +20,6 @@ from nwavesdk.cli.app import (
     print_report,
     split_commas,
 )
-from nwavesdk.cli.c import program_section
 from nwavesdk.cli.errors import print_note
 from nwavesdk.cli.measures import MEASURE_TITLES, measures_text
 from nwavesdk.cli.options import MORE_OPTIONS, RUN_FIELDS, SectionedCommand, add_run_choices
@@ -152,6 +151,8 @@ def _run(out: Path, choices: Choices, *, resume: bool) -> dict[str, Any] | None:
         if is_first_process():
             for line in run.summary():
                 print_note(line)
+
+    from nwavesdk.cli.c import program_section
 
     run.report_sections.append(program_section)
     return run.train()

@@ -21,6 +21,7 @@ __all__ = [
     "NeuronConstant",
     "NeuronValue",
     "available_neurons",
+    "find_hidden_neuron",
     "find_neuron",
     "plain_name",
 ]
@@ -251,6 +252,26 @@ def find_neuron(name: object) -> CataloguedNeuron:
         f"unknown neuron {shown(name)}{close_name(name, neurons)}: expected one of "
         f"{', '.join(neurons)}; `nwave neurons` describes them."
     )
+
+
+def find_hidden_neuron(name: str) -> CataloguedNeuron:
+    """The neuron of this name, which can be in a hidden layer.
+
+    Raises:
+        ValueError: If there is no such neuron, or if it is a read-out or the neuron of a chip.
+    """
+    neuron = find_neuron(name)
+    if neuron.page.neuron.is_readout:
+        raise ValueError(
+            f"{neuron.name} is a read-out, which does not spike: choose a neuron that spikes for "
+            f"the hidden layers, got {shown(name)}"
+        )
+    if any(constant.argument is None for constant in neuron.constants.values()):
+        raise ValueError(
+            f"{neuron.name} is the neuron of a chip: remove it, and train with --chip "
+            f"{neuron.name}, got {shown(name)}"
+        )
+    return neuron
 
 
 def plain_name(name: str) -> str:

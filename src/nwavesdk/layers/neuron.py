@@ -47,6 +47,7 @@ class NeuronLayer(SolvedNeurons):
         ValueError: If an argument is out of its range.
 
     Example:
+        >>> import torch
         >>> from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential
         >>> net = SpikingSequential(LIFSynapse(3, 8), LIFLayer((8,), taus=20e-3))
         >>> [name for name, module in net.named_modules() if isinstance(module, NeuronLayer)]

@@ -25,8 +25,8 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from nwavesdk.train.apply.decision import Decision, Detector
-    from nwavesdk.train.apply.live import LiveInput, Scores, ScoreStream
+    from nwavesdk.train.apply.decision import Decision
+    from nwavesdk.train.apply.live import Detector, LiveInput, Scores, ScoreStream
     from nwavesdk.train.apply.predictions import Prediction
     from nwavesdk.train.apply.trained import TrainedRun, load
     from nwavesdk.train.config import CompletedConfig, RunConfig
@@ -37,8 +37,8 @@ else:
         __name__,
         {
             "nwavesdk.train.config": ["CompletedConfig", "RunConfig"],
-            "nwavesdk.train.apply.decision": ["Decision", "Detector"],
-            "nwavesdk.train.apply.live": ["LiveInput", "ScoreStream", "Scores"],
+            "nwavesdk.train.apply.decision": ["Decision"],
+            "nwavesdk.train.apply.live": ["Detector", "LiveInput", "ScoreStream", "Scores"],
             "nwavesdk.train.apply.predictions": ["Prediction"],
             "nwavesdk.train.run": ["Run"],
             "nwavesdk.train.run_folder": ["BrokenRunError", "RunFolder"],

@@ -32,8 +32,8 @@ from nwavesdk.train.fit.network import (
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
+from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Section
-from nwavesdk.train.report.task_reports import FinishedRun
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["PreparedRun"]

@@ -24,8 +24,9 @@ from nwavesdk.data.front_end import LogMel
 from nwavesdk.layers import prepare_net
 from nwavesdk.presets import lif
 from nwavesdk.train import Prediction, Run, RunConfig, TrainedRun, load
-from nwavesdk.train.apply import blocks
-from nwavesdk.train.apply.blocks import adapted_net, batch_of
+from nwavesdk.train.apply import batches
+from nwavesdk.train.apply.batches import batch_of
+from nwavesdk.train.apply.blocks import adapted_net
 from nwavesdk.train.apply.recordings import FramedRecording, read_recordings
 from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete
@@ -298,7 +299,7 @@ def test_blocks_of_a_long_recording_are_one_call(
     has_spikes = not run.task.is_readout
     whole = run.predict(recording, spikes=has_spikes)[0]
     assert whole.steps > 80
-    monkeypatch.setattr(blocks, "MAX_STEPS", 7)
+    monkeypatch.setattr(batches, "MAX_STEPS", 7)
     longest = []
     forward = type(run.net).forward
 
@@ -313,7 +314,7 @@ def test_blocks_of_a_long_recording_are_one_call(
 
 def test_a_given_recording_is_centered_as_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
     run, recording = FORMS["centered"]()
-    monkeypatch.setattr(blocks, "MAX_STEPS", 7)
+    monkeypatch.setattr(batches, "MAX_STEPS", 7)
     x = batch_of([FramedRecording("", recording)], run.input).x[0].numpy()
     one = Recordings((recording,), np.zeros(1, np.int64), (), ("",), fingerprint="")
     expected = Series(one, run.input).input_of(0)

@@ -1,11 +1,7 @@
-"""Recordings in a trained net: its predictions, and the adaptation of its batch norms.
+"""A trained net in blocks of steps, and the adaptation of its batch norms.
 
-If the frames of a sound depend on the past only, a recording runs alone and in blocks of at most
-100 ms, as a stream does, so that both have the same outputs, bit for bit. Otherwise, short
-recordings run in batches, and a long recording in blocks: the states of the net are kept from block
-to block, so the spikes equal the spikes of one call, up to rounding. (The order of sums in a
-product may depend on the number of rows.) Nets other than plain stacks of layers run in one call
-then, because a net of the user's file may look at all steps.
+The states of the net are kept from block to block, so the spikes equal the spikes of one call, up
+to rounding. (The order of sums in a product may depend on the number of rows.)
 
 A new speaker, microphone or sensor changes mostly the mean and the variance of the charges in a
 net. A batch norm removes the mean and the variance of the training set, not of the new speaker.
@@ -13,32 +9,18 @@ net. A batch norm removes the mean and the variance of the training set, not of 
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from nwavesdk.data import Batch, NetInput, Recordings, Series
-from nwavesdk.data.features import EventBins
-from nwavesdk.data.loading import EventFrames
+from nwavesdk.data import Batch
 from nwavesdk.layers.norms import TimeBatchNorm
 from nwavesdk.layers.step_norms import StepBatchNorm
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.apply.predictions import Prediction
-from nwavesdk.train.apply.recordings import FramedRecording
-from nwavesdk.train.fit.seeds import use_threads
 
-if TYPE_CHECKING:
-    from nwavesdk.train.apply.trained import TrainedRun
-
-__all__ = ["adapted_net", "batch_of", "predict_recordings", "runs_in_blocks"]
-
-# Steps of all recordings of a batch together, and of a block of a long recording.
-MAX_STEPS = 4096
+__all__ = ["adapted_net", "run_net", "runs_in_blocks"]
 
 # Mean error of the outputs in blocks, as a fraction of the outputs in one call: a spike may differ.
 MAX_BLOCK_ERROR = 0.01
@@ -50,40 +32,6 @@ TRAINING_WEIGHT = 20
 MIN_RECORDINGS = 2
 
 Net = TypeVar("Net", bound=nn.Module)
-
-
-def batched(
-    recordings: Iterable[FramedRecording], net_input: NetInput, max_steps: int
-) -> Iterator[list[FramedRecording]]:
-    """Batches of at most some steps with padding; a longer recording is a batch alone."""
-    batch: list[FramedRecording] = []
-    longest = 0
-    for recording in recordings:
-        steps = int(net_input.n_steps(recording.frames.shape[0]))
-        longest = max(longest, steps)
-        if batch and longest * (len(batch) + 1) > max_steps:
-            yield batch
-            batch, longest = [], steps
-        batch.append(recording)
-    if batch:
-        yield batch
-
-
-def batch_of(recordings: Sequence[FramedRecording], net_input: NetInput) -> Batch:
-    """The input of a net for recordings, as in training; sparse for events."""
-    frames: Any = tuple(recording.frames for recording in recordings)
-    are_events = isinstance(frames[0], EventBins)
-    series = Series(
-        Recordings(
-            frames=EventFrames(frames) if are_events else frames,
-            labels=np.zeros(len(frames), np.int64),
-            classes=(),
-            keys=tuple(recording.key for recording in recordings),
-            fingerprint="",
-        ),
-        replace(net_input, as_lists=are_events),
-    )
-    return series.batch(range(len(series)))
 
 
 def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
@@ -114,40 +62,6 @@ def run_net(net: nn.Module, batch: Batch, block_steps: int) -> Any:
     return spk, spk if has_scores else mem
 
 
-def predict_recordings(
-    run: "TrainedRun", recordings: Iterable[FramedRecording], *, spikes: bool
-) -> Iterator[Prediction]:
-    """The prediction for each recording, in their order.
-
-    Args:
-        run: The run.
-        recordings: The recordings as frames, of which one batch is in memory.
-        spikes: Whether to record the output spikes.
-    """
-    # A stream computes with one thread, which is the fastest for a block.
-    in_blocks = run.block_steps is not None
-    threads = 1 if in_blocks else run.config.machine.threads
-    net = copy.deepcopy(run.net)  # the net of the run may have a state
-
-    for members in batched(recordings, run.input, 0 if in_blocks else MAX_STEPS):
-        batch = batch_of(members, run.input)
-        block_steps = run.block_steps
-        if block_steps is None:
-            block_steps = MAX_STEPS if run.task.is_layered else batch.x.shape[1]
-
-        with use_threads(threads), torch.inference_mode():
-            spk, mem = run_net(net, batch, block_steps)
-            outputs = run.task.decoder()(spk, mem, batch.lengths)
-
-        for index, recording in enumerate(members):
-            n_steps = int(batch.lengths[index])
-            output = outputs[index]
-            if output.ndim > 1:  # an output per step
-                output = output[run.input.look_ahead : n_steps]
-            fired = spk[index, :n_steps] if spikes else None
-            yield _prediction(run, recording, n_steps - run.input.look_ahead, output, fired)
-
-
 def runs_in_blocks(net: nn.Module, x: Tensor, block_steps: int) -> bool:
     """Whether a net gives the same outputs in blocks as in one call, up to rounding.
 
@@ -166,39 +80,6 @@ def runs_in_blocks(net: nn.Module, x: Tensor, block_steps: int) -> bool:
     except Exception:  # of a net that the user has written
         return False
     return bool(error <= MAX_BLOCK_ERROR * expected.abs().mean())
-
-
-def _prediction(
-    run: "TrainedRun", recording: FramedRecording, steps: int, output: Tensor, fired: Tensor | None
-) -> Prediction:
-    """The prediction for a recording.
-
-    Args:
-        run: The run.
-        recording: The recording.
-        steps: Its time steps.
-        output: The output for the recording, `[C]`, or for its steps, `[T, D]`.
-        fired: Output spikes in all steps of the net, `[T, N]`; None if they are not requested.
-    """
-    task: Any = run.task
-    probabilities = task.probabilities(output).numpy() if run.classes else None
-    counts = events = None
-    if fired is not None:
-        events = fired.nonzero().int().numpy()
-        counts = fired.sum(dim=0).reshape(task.n_outputs, -1).sum(dim=1).long().numpy()
-
-    return Prediction(
-        key=recording.key,
-        task=task.name,
-        steps=steps,
-        classes=run.classes,
-        predicted=task.predict(output).numpy(),
-        probabilities=probabilities,
-        step_seconds=run.step_seconds,
-        counts=counts,
-        spikes=events,
-        is_cut=recording.is_cut or 0 < (run.input.length or 0) < recording.frames.shape[0],
-    )
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import reduce
 from itertools import product
 from operator import add
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,13 +25,9 @@ from nwavesdk.internal.imports import require
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.metrics.detection import TOLERANCE, Detection, DetectionScore, Event
 
-if TYPE_CHECKING:
-    from nwavesdk.train.apply.live import Scores, ScoreStream
-
 __all__ = [
     "Decision",
     "DecisionStream",
-    "Detector",
     "ScoredStream",
     "detection_curve",
     "event_scores",
@@ -198,39 +194,6 @@ class DecisionStream:
                 score = float(smoothed[step, event])
                 detections.append(Detection(decision.events[event], time, score))
         return detections
-
-
-class Detector:
-    """The detections in a sound that comes in pieces; `TrainedRun.detector` makes it.
-
-    All detections together are the same in whichever pieces the samples arrive.
-
-    Args:
-        stream: The outputs of the net.
-        decision: The decision.
-    """
-
-    def __init__(self, stream: "ScoreStream", decision: Decision) -> None:
-        self._stream = stream
-        self._decisions = DecisionStream(decision)
-
-    def push(self, samples: npt.NDArray[np.floating]) -> list[Detection]:
-        """The detections that the next samples complete.
-
-        Args:
-            samples: Mono samples with full scale 1, `[samples]`, of any length.
-
-        Raises:
-            ValueError: If samples are not floating numbers, not mono or not finite.
-        """
-        return self._decide(self._stream.push(samples))
-
-    def finish(self) -> list[Detection]:
-        """The detections at the end of the sound; no samples may follow."""
-        return self._decide(self._stream.finish())
-
-    def _decide(self, outputs: "Scores") -> list[Detection]:
-        return self._decisions.push(event_scores(outputs.values), outputs.times)
 
 
 def event_scores(outputs: npt.NDArray[Any]) -> StepScores:

@@ -19,7 +19,8 @@ from nwavesdk.metrics import DetectionScore
 from nwavesdk.net.preparation import ChipInstance
 from nwavesdk.train.apply.blocks import run_net
 from nwavesdk.train.apply.decision import Decision, ScoredStream, event_scores, fit_decision
-from nwavesdk.train.apply.trained import BLOCK_SECONDS, TrainedRun
+from nwavesdk.train.apply.trained import TrainedRun
+from nwavesdk.train.apply.trained_net import BLOCK_SECONDS
 from nwavesdk.train.data.detection import PART_SECONDS, SNR
 from nwavesdk.train.fit.seeds import use_threads
 

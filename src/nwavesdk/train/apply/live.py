@@ -1,7 +1,7 @@
-"""Sound that comes in blocks: the input of a trained run's net, and its outputs, step by step."""
+"""Sound that comes in blocks: the input of a trained run's net, its outputs, and its detections."""
 
 import copy
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,14 @@ from nwavesdk.data import Frames, FrontEnd, LogMel, NetInput
 from nwavesdk.data.decoding import ResamplingStream
 from nwavesdk.data.source import Samples
 from nwavesdk.layers.norms import ThresholdBatchNorm, TimeBatchNorm
+from nwavesdk.metrics import Detection
 from nwavesdk.net.preparation import prepare_net
+from nwavesdk.train.apply.decision import Decision, DecisionStream, event_scores
 from nwavesdk.train.apply.recordings import as_mono
+from nwavesdk.train.apply.trained_net import TrainedNet, rate_of
 from nwavesdk.train.fit.seeds import use_threads
 
-if TYPE_CHECKING:
-    from nwavesdk.train.apply.trained import TrainedRun
-
-__all__ = ["LiveInput", "ScoreStream", "Scores", "rate_of"]
+__all__ = ["Detector", "LiveInput", "ScoreStream", "Scores"]
 
 
 class Scores(NamedTuple):
@@ -162,7 +162,7 @@ class ScoreStream:
         ```
     """
 
-    def __init__(self, run: "TrainedRun", sample_rate: int) -> None:
+    def __init__(self, run: TrainedNet, sample_rate: int) -> None:
         assert run.block_steps is not None
         self._run = run
         self._block_steps = run.block_steps
@@ -244,6 +244,39 @@ class ScoreStream:
         return np.asarray(outputs if self._run.classes else task.predict(outputs), np.float32)
 
 
+class Detector:
+    """The detections in a sound that comes in pieces; `TrainedRun.detector` makes it.
+
+    All detections together are the same in whichever pieces the samples arrive.
+
+    Args:
+        stream: The outputs of the net.
+        decision: The decision.
+    """
+
+    def __init__(self, stream: ScoreStream, decision: Decision) -> None:
+        self._stream = stream
+        self._decisions = DecisionStream(decision)
+
+    def push(self, samples: npt.NDArray[np.floating]) -> list[Detection]:
+        """The detections that the next samples complete.
+
+        Args:
+            samples: Mono samples with full scale 1, `[samples]`, of any length.
+
+        Raises:
+            ValueError: If samples are not floating numbers, not mono or not finite.
+        """
+        return self._decide(self._stream.push(samples))
+
+    def finish(self) -> list[Detection]:
+        """The detections at the end of the sound; no samples may follow."""
+        return self._decide(self._stream.finish())
+
+    def _decide(self, outputs: Scores) -> list[Detection]:
+        return self._decisions.push(event_scores(outputs.values), outputs.times)
+
+
 @torch.no_grad()
 def _fix_norms(net: nn.Module) -> None:
     """Compute the scale and the shift of batch norms once: the weights do not change in use."""
@@ -252,10 +285,3 @@ def _fix_norms(net: nn.Module) -> None:
         if type(module) in (TimeBatchNorm, ThresholdBatchNorm):
             constants = module.scale_and_shift(1)
             module.scale_and_shift = lambda *_, constants=constants: constants
-
-
-def rate_of(front_end: FrontEnd | LogMel) -> int:
-    """Rate of the sound that a front end takes [Hz]."""
-    return (
-        front_end.config.sample_rate if isinstance(front_end, FrontEnd) else front_end.sample_rate
-    )

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +23,9 @@ from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Events, Item, Sample, Samples, checked
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.files import FileError, printable
+from nwavesdk.train.apply.trained_net import TrainedNet
 from nwavesdk.train.config.fields import is_table
 from nwavesdk.train.data.inputs import series_options, warn_of_skipped
-
-if TYPE_CHECKING:
-    from nwavesdk.train.apply.trained import TrainedRun
 
 __all__ = ["FramedRecording", "RecordingLike", "as_mono", "read_recordings"]
 
@@ -50,7 +48,7 @@ class FramedRecording(NamedTuple):
 
 
 def read_recordings(
-    run: "TrainedRun",
+    run: TrainedNet,
     recordings: RecordingLike | Sequence[RecordingLike],
     skipped: list[tuple[str, str]] | None,
     on_error: Literal["raise", "skip"],
@@ -99,7 +97,7 @@ def read_recordings(
         skipped += faults.skipped
 
 
-def _noise_of_patterns(run: "TrainedRun") -> Iterator[FramedRecording]:
+def _noise_of_patterns(run: TrainedNet) -> Iterator[FramedRecording]:
     """The frozen noise from which the net generates each pattern."""
     for key, n_frames in run.config.facts.patterns:
         target = np.zeros((n_frames, 1), np.float32)
@@ -119,7 +117,7 @@ def _reporting(faults: Faults) -> Iterator[None]:
 
 
 def _open(
-    run: "TrainedRun", name: str, recording: RecordingLike, faults: Faults
+    run: TrainedNet, name: str, recording: RecordingLike, faults: Faults
 ) -> tuple[Sequence[Item], Callable[[Item], Sample]]:
     """A recording in memory, or the recordings of a path, and the function that reads an item."""
     if not isinstance(recording, str | Path):
@@ -163,7 +161,7 @@ def _open(
     return [item for item in source.items if item.path == path] or source.items, source.read
 
 
-def _framed(run: "TrainedRun", item: Item, sample: Sample) -> FramedRecording:
+def _framed(run: TrainedNet, item: Item, sample: Sample) -> FramedRecording:
     """A recording as frames, if its shape fits the recordings of the run."""
     features, values = run.features, sample.values
     if isinstance(features, ChipFeatures) and run.task.name == "detect":
@@ -186,7 +184,7 @@ def _framed(run: "TrainedRun", item: Item, sample: Sample) -> FramedRecording:
     return FramedRecording(item.key, featured.frames, is_cut)
 
 
-def _sample_of(run: "TrainedRun", recording: Any, item: Item) -> Sample:
+def _sample_of(run: TrainedNet, recording: Any, item: Item) -> Sample:
     """A recording in memory."""
     if run.kind == "sound":
         samples, rate = recording if isinstance(recording, tuple) else (recording, run.sample_rate)

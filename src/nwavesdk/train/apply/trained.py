@@ -12,36 +12,27 @@ Design requirements:
 - `adapt` runs all its recordings in one call.
 """
 
-import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
-from nwavesdk.data import FrontEnd, LogMel, NetInput, Standard
+from nwavesdk.data import Standard
 from nwavesdk.data.decoding import file_blocks
 from nwavesdk.data.features import (
     ChipFeatures,
     FeatureOptions,
-    Features,
-    LogMelFeatures,
 )
-from nwavesdk.data.source import RecordingKind, Sound
+from nwavesdk.data.source import Sound
 from nwavesdk.internal.files import printable
 from nwavesdk.metrics import Detection
-from nwavesdk.train.apply.blocks import (
-    adapted_net,
-    batch_of,
-    predict_recordings,
-    runs_in_blocks,
-)
-from nwavesdk.train.apply.decision import Decision, Detector
-from nwavesdk.train.apply.live import ScoreStream, rate_of
+from nwavesdk.train.apply.batches import batch_of, predict_recordings
+from nwavesdk.train.apply.blocks import adapted_net
+from nwavesdk.train.apply.decision import Decision
+from nwavesdk.train.apply.live import Detector, ScoreStream
 from nwavesdk.train.apply.predictions import Prediction
 from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
+from nwavesdk.train.apply.trained_net import TrainedNet
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.fields import MAX_SECONDS
 from nwavesdk.train.config.nets import NetPage
@@ -55,23 +46,12 @@ from nwavesdk.train.run_folder import RunFolder, reading_run_file
 
 __all__ = ["TrainedRun", "load"]
 
-# Longest block of a sound in which the net runs [s]: a detection waits for the end of its block.
-BLOCK_SECONDS = 0.1
-
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class TrainedRun:
+class TrainedRun(TrainedNet):
     """A trained run, without its recordings; `load` reads it.
 
-    Attributes:
-        config: The config of the run.
-        net: The trained net in `eval()`; for a chip, the chip as designed.
-        task: The task of the net, with the scale of its targets.
-        features: How a recording becomes frames.
-        input: How frames become the input of the net.
-        max_seconds: Length above which a sound is an error [s].
-        decision: When outputs are a detection, of a run that detects events.
-        name: The path of its folder, for messages.
+    `TrainedNet` has its attributes.
 
     Example:
         ```python
@@ -80,15 +60,6 @@ class TrainedRun:
             print(prediction.key, prediction.class_name, prediction.ranking)
         ```
     """
-
-    config: CompletedConfig
-    net: RunNet
-    task: TrainingTask
-    features: Features
-    input: NetInput
-    max_seconds: float
-    decision: Decision | None = None
-    name: str = "The run"
 
     @classmethod
     def of(
@@ -294,64 +265,6 @@ class TrainedRun:
                 "detects events: train with `nwave train --task detect`."
             )
         return Detector(self.stream(sample_rate), self.decision)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Name of each class; none for values."""
-        return self.config.facts.classes
-
-    @property
-    def kind(self) -> RecordingKind:
-        """The kind of the recordings; the built-in digits are series."""
-        return self.config.data.source_kind
-
-    @property
-    def front_end(self) -> FrontEnd | LogMel:
-        """From sound to frames.
-
-        Raises:
-            ValueError: If the run was not trained on sound.
-        """
-        if isinstance(self.features, ChipFeatures):
-            return FrontEnd(self.features.config)
-        if isinstance(self.features, LogMelFeatures):
-            return self.features.log_mel
-        raise ValueError(
-            f"{self.name} was trained on {self.kind}, expected sound: train with `nwave train "
-            "--data FOLDER --level as_is`."
-        )
-
-    @property
-    def sample_rate(self) -> int:
-        """Rate of the sound that the run was trained on [Hz]; see `front_end`."""
-        return rate_of(self.front_end)
-
-    @property
-    def step_seconds(self) -> float | None:
-        """Time between steps of the net [s]; None if steps have no duration."""
-        return self.config.step_seconds
-
-    @property
-    def scales_past_only(self) -> bool:
-        """Whether the scale of a sound depends on the past only, not on the whole recording."""
-        level = getattr(self.config.data, "level", None)
-        return self.input.is_causal and level in ("as_is", "running")
-
-    @cached_property
-    def block_steps(self) -> int | None:
-        """Steps of the blocks in which the net runs on a sound; None if it runs on whole sounds."""
-        if self.step_seconds is None or not self.scales_past_only:
-            return None
-
-        # A step of a whole number of milliseconds is not exact in floating point.
-        steps = max(1, int(BLOCK_SECONDS / self.step_seconds + 1e-9))
-        if self.config.net.name != "file":
-            return steps
-
-        # The net of a file may look at later steps, which is visible in noise.
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(1, 3 * steps, len(self.input.standard.mean), generator=generator)
-        return steps if runs_in_blocks(copy.deepcopy(self.net), noise, steps) else None
 
     def stream(self, sample_rate: int | None = None) -> ScoreStream:
         """The outputs of the net for a sound that begins now and comes in pieces.

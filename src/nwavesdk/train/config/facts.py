@@ -6,16 +6,14 @@ import it when they run.
 
 import os
 import platform
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from nwavesdk.chip import Profile
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.internal.version import __version__
 from nwavesdk.train.config.fields import Count, NotNegative
-
-if TYPE_CHECKING:
-    from nwavesdk.chip import Profile
 
 __all__ = ["Facts", "Origin"]
 
@@ -113,8 +111,6 @@ class Facts(FrozenModel):
     )
 
     @property
-    def chip(self) -> "Profile | None":
+    def chip(self) -> Profile | None:
         """The chip as it was when the run began."""
-        from nwavesdk.chip import Profile
-
         return None if self.profile is None else Profile.from_json(self.profile)

@@ -7,7 +7,7 @@ import os
 import re
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -24,9 +24,6 @@ from nwavesdk.train.config.fields import (
     Seconds,
     config_field,
 )
-
-if TYPE_CHECKING:
-    from nwavesdk.layers.catalogue import CataloguedNeuron
 
 __all__ = [
     "AdLifNet",
@@ -163,6 +160,8 @@ class Layers(AnyNet):
     @field_validator("neuron")
     @classmethod
     def _name_neuron(cls, name: str) -> str:
+        from nwavesdk.layers.catalogue import find_hidden_neuron
+
         return "lif" if name == "lif" else find_hidden_neuron(name).name
 
     @model_validator(mode="after")
@@ -286,28 +285,6 @@ Net = Annotated[
 ]
 
 
-def find_hidden_neuron(name: str) -> "CataloguedNeuron":
-    """The neuron of this name, which can be in a hidden layer.
-
-    Raises:
-        ValueError: If there is no such neuron, or if it is a read-out or the neuron of a chip.
-    """
-    from nwavesdk.layers.catalogue import find_neuron
-
-    neuron = find_neuron(name)
-    if neuron.page.neuron.is_readout:
-        raise ValueError(
-            f"{neuron.name} is a read-out, which does not spike: choose a neuron that spikes for "
-            f"the hidden layers, got {shown(name)}"
-        )
-    if any(constant.argument is None for constant in neuron.constants.values()):
-        raise ValueError(
-            f"{neuron.name} is the neuron of a chip: remove it, and train with --chip "
-            f"{neuron.name}, got {shown(name)}"
-        )
-    return neuron
-
-
 def all_constants(net: Layers) -> dict[str, float]:
     """The constants of the hidden neurons: given constants, then tau and threshold, then defaults.
 
@@ -316,6 +293,8 @@ def all_constants(net: Layers) -> dict[str, float]:
     """
     if net.has_default_neuron:
         return {}
+
+    from nwavesdk.layers.catalogue import find_hidden_neuron
 
     constants = find_hidden_neuron(net.neuron).constants
     defaults = {name: c.default for name, c in constants.items() if c.default is not None}
@@ -336,6 +315,7 @@ def check_constants(net: Layers) -> None:
     Raises:
         ValueError: If there is such a constant; the text names the field.
     """
+    from nwavesdk.layers.catalogue import find_hidden_neuron
     from nwavesdk.layers.constants import without_step_warnings
     from nwavesdk.presets.lif import hidden_layer
 

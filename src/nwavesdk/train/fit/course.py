@@ -43,7 +43,7 @@ from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
 from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.prepared import PreparedRun
 from nwavesdk.train.report.costs import describe_run
-from nwavesdk.train.report.task_reports import FinishedRun
+from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.write import write_report
 from nwavesdk.train.run_folder import BrokenRunError, RunFolder
 

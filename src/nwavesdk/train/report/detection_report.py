@@ -1,7 +1,6 @@
 """The page of a detector: misses, false alarms and latency, their curves, and its worst errors."""
 
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,12 +13,10 @@ from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.apply.decision import Decision, DecisionStream, detection_curve
 from nwavesdk.train.apply.detections import DetectorTest, snr_name
 from nwavesdk.train.data.detection import SNR
+from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Card, Picture, ReportPage, Table
 from nwavesdk.train.report.pictures import Array
 from nwavesdk.train.report.task_pictures import detection_curves, stream_part
-
-if TYPE_CHECKING:
-    from nwavesdk.train.report.task_reports import FinishedRun
 
 __all__ = ["page_of_detector"]
 
@@ -31,7 +28,7 @@ MAX_THRESHOLDS = 8
 BEFORE, AFTER, WARM_UP = 6.0, 6.0, 4.0
 
 
-def page_of_detector(run: "FinishedRun") -> ReportPage:
+def page_of_detector(run: FinishedRun) -> ReportPage:
     """The page of a run that detects events."""
     detector = run.detector
     assert detector is not None
@@ -65,7 +62,7 @@ def page_of_detector(run: "FinishedRun") -> ReportPage:
     )
 
 
-def _mixture(run: "FinishedRun", snr: float | None) -> str:
+def _mixture(run: FinishedRun, snr: float | None) -> str:
     """How events are mixed with background, in words."""
     return "as recorded" if getattr(run.config.task, "times", None) else snr_name(snr)
 
@@ -84,7 +81,7 @@ def _latency(score: DetectionScore, percent: float) -> str:
     return f"{1e3 * score.latency(percent):.0f} ms" if score.latencies else "none"
 
 
-def _cards(run: "FinishedRun", decision: Decision, score: DetectionScore) -> list[Card]:
+def _cards(run: FinishedRun, decision: Decision, score: DetectionScore) -> list[Card]:
     """The decision, and the time until an event is detected."""
     budget = run.config.task.false_alarms  # type: ignore[union-attr]  # of a detector
     text = (
@@ -99,7 +96,7 @@ def _cards(run: "FinishedRun", decision: Decision, score: DetectionScore) -> lis
     ]
 
 
-def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
+def _curves(run: FinishedRun, detector: DetectorTest) -> Picture:
     """Misses over false alarms per hour."""
     evaluated = detector.evaluated
     curves = {
@@ -115,7 +112,7 @@ def _curves(run: "FinishedRun", detector: DetectorTest) -> Picture:
     )
 
 
-def _score_tables(run: "FinishedRun", detector: DetectorTest) -> list[Table]:
+def _score_tables(run: FinishedRun, detector: DetectorTest) -> list[Table]:
     """The numbers of all streams, and misses by event."""
     rows = [
         (f"{run.part}, {_mixture(run, snr)}", score)
@@ -171,7 +168,7 @@ def _threshold_table(detector: DetectorTest) -> Table:
     )
 
 
-def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
+def _alarm_table(run: FinishedRun, detector: DetectorTest) -> Table:
     """The loudest false alarms, also those below the threshold, with file and time."""
     decision, evaluated = detector.decision, detector.evaluated
     scored = evaluated.scored[SNR]
@@ -207,7 +204,7 @@ def _alarm_table(run: "FinishedRun", detector: DetectorTest) -> Table:
     )
 
 
-def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
+def _part(run: FinishedRun, detector: DetectorTest) -> Picture:
     """A part of the first stream around its first event."""
     train, decision, evaluated = run.data.train, detector.decision, detector.evaluated
     assert isinstance(train, ComposedSeries)
@@ -231,7 +228,7 @@ def _part(run: "FinishedRun", detector: DetectorTest) -> Picture:
 
 @torch.no_grad()
 def _record(
-    run: "FinishedRun", stream: Stream, framing: Framing, steps: tuple[int, int]
+    run: FinishedRun, stream: Stream, framing: Framing, steps: tuple[int, int]
 ) -> tuple[Array, Array]:
     """The input and the spikes of the last hidden layer in a range of steps, `[T, F]`, `[T, N]`."""
     # The net and its input have states, so they run from some seconds before.

@@ -11,6 +11,7 @@ from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.config import net_name
+from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Card, Details, FactList, Picture, Section, Table
 from nwavesdk.train.report.pictures import (
     LayerTrace,
@@ -22,7 +23,6 @@ from nwavesdk.train.report.task_reports import (
     MAX_STEPS_DRAWN,
     MEASURE_NAMES,
     TASK_PAGES,
-    FinishedRun,
 )
 from nwavesdk.train.run_folder import linear_note, loss_note
 
