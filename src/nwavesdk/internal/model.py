@@ -93,6 +93,7 @@ _PLAIN_TEXTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"^Input should be a valid integer.*", "expected a whole number"),
     (r"^Input should be a valid number.*", "expected a number"),
     (r"^Input should be a valid (\w+)", r"expected a \1"),
+    (r"^Input should be None$", "has no effect here: remove it"),
     (r"^Input should be ", "expected "),
     (r"^Input should have ", "expected to have "),
     (r"^Input tag ", "tag "),

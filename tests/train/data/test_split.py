@@ -126,8 +126,9 @@ def test_files_that_hold_something_else_are_rejected(
 
 
 def test_shares_decide_how_many_recordings_a_set_has() -> None:
-    _, data = data_of("digits", val_share=0.02, test_share=0.3)
+    config, data = data_of("digits", val_share=0.02, test_share=0.3)
     n = sum(map(len, data))
+    assert "speaker" not in config.facts.split_reason
     assert len(data.val) / n == pytest.approx(0.02, abs=0.005)
     assert len(data.test) / n == pytest.approx(0.3, abs=0.005)
 
@@ -136,6 +137,7 @@ def test_shares_decide_how_many_recordings_a_set_has() -> None:
     ("data", "is_official", "message"),
     [
         ({"val_share": 0.5, "test_share": 0.5}, False, "must be positive and sum below 1, got 0.5"),
+        ({"leave_one_out": "speaker"}, False, "data.leave_one_out: has no effect here: remove it"),
         ({"folds": 3, "fold": 1, "test_share": 0.2}, False, "data.test_share: the data or the f"),
         ({"val_share": 0.1}, True, r"data\.val_share: .* decide this set, got 0\.1: remove it"),
         ({"test_share": 0.1}, True, r"data\.test_share: .* decide this set, got 0\.1: remove it"),

@@ -190,6 +190,7 @@ class FeatureData(OwnScale, Held, SplitData):
     kind: Literal["features"] = "features"
     source: Literal["digits"] = AnyData.model_fields["source"]  # type: ignore[assignment]  # a field
     split: Literal["auto", "recording"] = SplitData.model_fields["split"]  # type: ignore[assignment]  # as above
+    leave_one_out: None = SplitData.model_fields["leave_one_out"]  # type: ignore[assignment]  # as above
 
 
 class SoundData(OwnScale, Held, FileData):

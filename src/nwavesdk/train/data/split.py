@@ -166,8 +166,10 @@ def split_recordings(
             raise ValueError(f"data.{error}") from None
     _check_shares(config, recordings)
 
+    # The built-in digits name no folder and no speaker.
+    by = "recording" if data.kind == "features" else data.split
     choice = SplitChoice(
-        by="file" if is_table(data.split) else data.split,
+        by="file" if is_table(by) else by,
         val=data.val_share or SplitChoice.val,
         test=data.test_share or SplitChoice.test,
         pattern=getattr(config.data, "speaker_pattern", None),
