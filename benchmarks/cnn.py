@@ -17,8 +17,9 @@ from torch.nn.functional import cross_entropy, max_pool2d, pad, relu
 from torch.utils.flop_counter import FlopCounterMode
 
 from nwavesdk.data import Batch, Series
-from nwavesdk.data.batches import PADDING_LABEL, BatchOrder
+from nwavesdk.data.batches import PADDING_LABEL
 from nwavesdk.layers import valid_steps
+from nwavesdk.train.fit.loaders import BatchOrder
 
 __all__ = ["Learned", "PictureNet", "StepNet", "learn", "macs_of", "net_for", "score"]
 

@@ -32,7 +32,6 @@ from benchmarks.recipe import merged, parse_assignment
 from benchmarks.results import ROOT
 from nwavesdk.cli.app import split_commas
 from nwavesdk.data import Series
-from nwavesdk.data.batches import BatchOrder, batches_of
 from nwavesdk.data.speakers import speakers_of
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.layers.norms import SequenceNorm
@@ -40,6 +39,7 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train import Run, RunConfig
 from nwavesdk.train.fit.learner import lengths_of
+from nwavesdk.train.fit.loaders import BatchOrder, batches_of
 from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = ["RESULTS", "choose", "halves", "main", "mean_weights", "table"]

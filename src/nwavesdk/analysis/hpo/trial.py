@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LRScheduler
 from nwavesdk.analysis.hpo.namespaces import LOSSES, TrialConfig, read_trial_config
 from nwavesdk.analysis.study.cells import Report
 from nwavesdk.data import NetInput, NWaveDataGen, Series, Split, Standard
-from nwavesdk.data.batches import batches_of
 from nwavesdk.internal.checks import shown
 from nwavesdk.internal.files import one_line
 from nwavesdk.loss import topology_loss, weight_magnitude_loss
@@ -30,7 +29,7 @@ from nwavesdk.train.config.learning import CompletedLearning, MachineConfig
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.course import fit
 from nwavesdk.train.fit.learner import Learner
-from nwavesdk.train.fit.loaders import Loaders
+from nwavesdk.train.fit.loaders import Loaders, batches_of
 from nwavesdk.train.fit.seeds import stream_seed
 from nwavesdk.train.fit.tasks import Objective
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.data import Batch, Series
-from nwavesdk.data.batches import batches_of
 from nwavesdk.layers.lengths import sum_over_steps, valid_steps
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.fit.learner import lengths_of
+from nwavesdk.train.fit.loaders import batches_of
 from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = ["SATURATED", "Evaluation", "evaluate_net"]
