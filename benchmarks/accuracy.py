@@ -101,7 +101,7 @@ def run_numbers(result: Mapping[str, Any], *, outputs_spike: bool = False) -> Re
 
     Args:
         result: What `nwave train --json` printed, of a run or of folds.
-        outputs_spike: Whether the last of the layers that spike is that of the outputs.
+        outputs_spike: Whether the last layer that spikes is the output layer.
     """
     runs = result.get("cells", [result])
     layers = [*zip(*(run["rates"] for run in runs), strict=True)]
@@ -174,7 +174,7 @@ def spread(values: list[float], digits: int = 2) -> str:
 
 
 def operations_text(results: list[Result]) -> str:
-    """Operations per recording [millions] and, in parentheses, those of the same net if dense."""
+    """Operations per recording [millions] and, in parentheses, of the same net if dense."""
     counted = [result for result in results if "dense_macs" in result]
     if not counted:
         return ""

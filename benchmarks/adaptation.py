@@ -30,7 +30,8 @@ def accuracies_of(
     Args:
         run: The run.
         files: Recordings of one speaker, in class folders.
-        counts: How many recordings to adapt to; the accuracy is that of those after the largest.
+        counts: How many recordings to adapt to; the accuracy is over the recordings after the
+            largest.
     """
     rest = files[max(counts) :]
     accuracies = []

@@ -102,7 +102,7 @@ def fold_sets(choices: Choices, seed: int = 0, *, is_augmented: bool = False) ->
     Args:
         choices: Choices of a run in the form of `RunConfig.of`.
         seed: Seed of the random changes.
-        is_augmented: Whether the training set is augmented as that of the run.
+        is_augmented: Whether the training set is augmented as in the run.
     """
     data = choices.get("data", {})
     has_folds = bool({"folds", "leave_one_out"} & data.keys()) and "fold" not in data

@@ -57,7 +57,7 @@ NEURONS = {
     "ResonateAndFireLayer": (-0.4, 0.6),
     "BalancedResonateAndFireLayer": (0.0, 200.0),
 }
-# Their exponential upstroke amplifies rounding: gradients may differ by as much as those of the
+# Their exponential upstroke amplifies rounding: gradients may differ as much as gradients of the
 # reference do between float32 and float64.
 ROUNDED = ("EIFLayer", "AdExLayer")
 
@@ -169,7 +169,7 @@ JOB_EPOCHS = 3  # epochs of each run after the first one
 
 # Targets by the name of a row. `ratio`: the fastest peer's time over ours; `over_plain` and
 # `over_compiled`: the same for peers as they come, and compiled; `of_copy`: share of the machine's
-# copy bandwidth; `over_floor`: our time over its lower bound; `over_lif`: our time over that of
+# copy bandwidth; `over_floor`: our time over its lower bound; `over_lif`: our time over the time of
 # LIF; `value`: upper bound of the row's number.
 TARGETS = {
     "layer/64x100x512/fast_sigmoid/fixed": {"ratio": 12},
@@ -187,12 +187,12 @@ TARGETS = {
     "job/nwave train, serial over reference": {"value": 1 / 3},
     RECURRENT_NEURON.name: {"ratio": 5},
 }
-# Our time over that of LIF, by the number of states.
+# Our time over the time of LIF, by the number of states.
 OVER_LIF = {1: 1.3, 2: 1.4, 3: 2.0}
 
 
 def targets_of(row: dict[str, Any]) -> dict[str, float]:
-    """Return the targets of a row: those of its name, or of a neuron with so many states."""
+    """Return the targets of a row, by its name or by the number of states of its neuron."""
     if row["name"] in TARGETS or "states" not in row:
         return TARGETS.get(row["name"], {})
     over_peers = {"over_plain": 20, "over_compiled": 2.5} if row["states"] > 1 else {}

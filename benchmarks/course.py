@@ -162,7 +162,7 @@ def counted(code: CodeType) -> Function | None:
 
 @cache
 def _definitions(path: Path) -> dict[int, ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The functions in a file by their first line, which may be that of a decorator."""
+    """The functions in a file by their first line, which may be a decorator."""
     nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
     return {
         min(line.lineno for line in (node, *node.decorator_list)): node

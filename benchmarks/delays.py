@@ -188,7 +188,7 @@ def _spacings(
     Its positions count from the middle of the kernel, whose last tap is the present.
 
     Raises:
-        RuntimeError: If its charge is not that of our synapse.
+        RuntimeError: If its charge differs from the charge of our synapse.
     """
     synapse = case.build_synapse()
     taps = MAX_DELAY + 1
@@ -204,7 +204,7 @@ def _spacings(
     prepare_net(synapse)
     with torch.no_grad():
         if not torch.allclose(forward(x), synapse(x), rtol=1e-3, atol=1e-3):
-            raise RuntimeError("the charge of dcls differs from that of DelayedSynapse.")
+            raise RuntimeError("the charge of dcls differs from the charge of DelayedSynapse.")
     return _call(case, (forward, dict(module.named_parameters())), x, grad)
 
 

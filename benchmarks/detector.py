@@ -104,7 +104,7 @@ def measure(config: RunConfig, updates: int | None = None) -> Result:
     """Train a CNN on the data of a detector, fit its decision, and measure it.
 
     Args:
-        config: The choices of a run; the test set is read if they say so.
+        config: The settings of a run, which decide whether the test set is read.
         updates: Number of updates. [as many as the run]
 
     Returns:

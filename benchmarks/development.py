@@ -26,10 +26,8 @@ class DevelopmentSet:
         path: Its place in the folder of all data; `digits` is built in.
         data_options: Other choices for `nwave train`, as fields of `data`: the split, or
             augmentation.
-        net_options: Fields of `net`, such as its name, if they are not those that `nwave train`
-            finds.
-        learning_options: Fields of `learning`, such as the epochs, if they are not those of the
-            recipe.
+        net_options: Fields of `net`, such as its name, if `nwave train` would choose others.
+        learning_options: Fields of `learning`, such as the epochs, if they differ from the recipe.
         task_options: Fields of `task`, such as how far a class looks ahead.
         goal: The accuracy to reach [%]; None without one.
         baseline: What the goal is compared with.

@@ -12,7 +12,7 @@ Memory traffic is counted in words of 4 bytes, by two rules that bound it:
             writes its sum; neurons as before
 
 Norms, pools and ReLU of either net are not counted. The CNN has the least width whose validation
-accuracy is not more than half a percent below that of the run.
+accuracy is at most half a percent below the accuracy of the run.
 """
 
 import argparse

@@ -3,10 +3,10 @@
 Run: python -m benchmarks.gpu
 
 It is compared with the torch reference, and with SpikingJelly if that is installed. Each row first
-checks that spikes and gradients equal those of the reference; otherwise it has no time. Numbers are
+checks that spikes and gradients equal the reference; otherwise it has no time. Numbers are
 medians in milliseconds of interleaved runs, each with the device synchronized before and after. The
 first two runs of each, in which kernels are compiled, do not count. GB/s is the rate of the bytes
-that must move (16 in forward, 12 in backward per neuron-step), and `copy` that of a device copy of
+that must move (16 in forward, 12 in backward per neuron-step), and `copy` of a device copy of
 the same tensor, the limit of this device. SpikingJelly runs its multi-step LIF with the same decay
 and reset on `[T, B, N]`, on the first of its backends that works.
 """

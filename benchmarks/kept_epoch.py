@@ -82,7 +82,7 @@ def halves(keys: Sequence[str]) -> tuple[list[int], list[int]]:
 
 
 def mean_weights(epochs: Sequence[Weights]) -> dict[str, Tensor]:
-    """The mean of the weights and buffers of several epochs; counters are those of the last one.
+    """The mean of the weights and buffers of several epochs; counters are from the last epoch.
 
     Example:
         >>> mean_weights([{"w": torch.tensor(1.0)}, {"w": torch.tensor(2.0)}])

@@ -4,7 +4,7 @@ Run: nwave train --out runs/published-ecg --data ecg-qtdb.npz
     --net benchmarks/published_ecg.py:build --epochs 400 --batch-size 64 --learning-rate 1e-2
     --weight-decay 0 --label-smoothing 0 --spike-cost 0
 
-The reference reports 85.9 % of steps right with 36 adaptive neurons. Constants are those of its
+The reference reports 85.9 % of steps right with 36 adaptive neurons. Constants are from its
 code: time constants of 20 and 7 steps that are learned, a threshold of 0.01 that a rate of one
 rises by 1.8, half of the derivative that the authors call multi-Gaussian, orthogonal recurrent
 weights. What differs: the threshold of a spike is subtracted in the step of the spike, outputs

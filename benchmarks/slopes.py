@@ -8,8 +8,8 @@ the same gradients before they are timed. C candidates need C (forward + back + 
 passes, and forward + C back in a scan, which gives three bounds:
 
 - *Counted*: products with weights only, all dense, by their multiplications.
-- *Timed*: the same products as they run here. Sparse spikes make those of forward and of the
-  weights cheap, which a scan saves; those that it needs stay dense.
+- *Timed*: the same products as they run here. Sparse spikes make products of forward and
+  of the weights cheap, which a scan saves; the products that it needs stay dense.
 - *With neurons*: these, and the neurons' loops over time, which every candidate needs.
 """
 
@@ -122,12 +122,12 @@ def _run_from_rest(layer: NeuronLayer, charge: Tensor) -> None:
 
 
 def bound(C: int, forward: float, back: float, weights: float) -> float:
-    """Return the time of full passes over that of a scan, if only products took time."""
+    """Return the time of full passes over the time of a scan, if only products took time."""
     return C * (forward + back + weights) / (forward + C * back)
 
 
 def assert_equal_gradients(net: SpikingSequential, x: Tensor, grid: Sequence[Surrogate]) -> None:
-    """Compare the gradients of a scan with those of full passes."""
+    """Compare the gradients of a scan with the gradients of full passes."""
     recorded = RecordedPass(net, x, loss_fn)
     inputs = [x, *(record.spk for record in recorded.records)][:-1]
     for surrogate, expected in zip(grid, full_passes(net, x, grid), strict=True):

@@ -3,7 +3,7 @@
     python examples/own_loop.py
 
 The net is the page of a preset, which `nwave net conv > net.py` copies. Loss, augmentation, weight
-decay, clipping and the cycle of the learning rate are those of a run; `nwave train` adds the
+decay, clipping and the cycle of the learning rate are as in a run; `nwave train` adds the
 checkpoints, the choice of the best epoch and the report.
 """
 

@@ -27,7 +27,7 @@ def build() -> SpikingSequential:
 def measure(net: SpikingSequential, x: torch.Tensor) -> list[tuple[float, int, float]]:
     """Return rate, dead neurons and gradient norm of each layer.
 
-    The gradient is that of a loss on the spikes of the last layer.
+    The gradient is of a loss on the spikes of the last layer.
     """
     prepare_net(net)
     record = net.record(x)

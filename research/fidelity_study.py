@@ -124,7 +124,7 @@ def build_net_of_cell(cell: Cell, data: RunData) -> SpikingSequential:
 
 
 def measure_cell(cell: Cell, data: RunData, quick: bool) -> dict[str, Any]:
-    """Return cosines of all candidates: with all weights, and with those of the first layer."""
+    """Return cosines of all candidates: with all weights, and with weights of the first layer."""
     order = torch.randperm(len(data.val), generator=torch.Generator().manual_seed(cell.net))
     chosen = order[:RECORDINGS]
     result = gradient_fidelity(
@@ -207,7 +207,7 @@ class Table:
         return "\n".join(lines)
 
     def widths(self, part: str, depth: int = 2) -> str:
-        """Return the table of shapes by their own width and that of the noise."""
+        """Return the table of shapes by their own width and the width of the noise."""
         heads = [f"{own_width:g} / {width:g}" for width in WIDTHS for own_width in SURROGATE_WIDTHS]
         lines = [f"| surrogate / noise | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
         for family in FAMILIES:

@@ -63,7 +63,7 @@ class Study(NamedTuple):
 
 
 def studies() -> Iterator[Study]:
-    """Yield all studies, those of the default net first."""
+    """Yield all studies, with the default net first."""
     tasks = {"digits": ("spoken digits", False), "yes-no": ("yes/no", True)}
     for task, (title, spoken) in tasks.items():
         yield Study(

@@ -87,7 +87,7 @@ def test_a_contender_without_parity_is_not_timed(defect):
 
 def test_gradients_of_different_tensors_are_not_compared():
     spikes = torch.zeros(2)
-    with pytest.raises(ValueError, match=r"got gradients of \['x'\], expected those of \[\]"):
+    with pytest.raises(ValueError, match=r"got gradients of \['x'\], expected gradients of \[\]"):
         compare_outcomes(lambda: Outcome(spikes, {"x": spikes}), lambda: Outcome(spikes, {}))
 
 

@@ -203,7 +203,7 @@ CASES: list[NetCase | LayerCallCase] = [
 LIVE = NetCase(ways.LIVE, 1, T=500)
 LIVE_RATE = 100.0  # frames per second
 
-# The most that our time may be over that of others, by the beginning of the name.
+# The largest ratio of our time to the time of others, by the beginning of the name.
 TARGETS: dict[str, dict[str, float]] = {
     "calls/LIF/step/1x": {"snntorch": 0.2, "torch": 0.6},
     "calls/LIF/step/64x": {"snntorch": 0.25, "torch": 0.6},
@@ -220,7 +220,7 @@ TARGETS: dict[str, dict[str, float]] = {
 
 
 def targets_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the targets of a row: those of its name, or of a neuron with so many states."""
+    """Return the targets of a row, by its name or by the number of states of its neuron."""
     if "states" in row:
         return {"LIF": cases.OVER_LIF[row["states"]]}
     return next((bounds for name, bounds in TARGETS.items() if row["name"].startswith(name)), {})

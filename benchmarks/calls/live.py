@@ -63,7 +63,7 @@ def summary(runs: list[list[float]]) -> dict[str, float]:
     """Return what a live user needs to know of the seconds of each step of several runs.
 
     `first_ms` is the median first step of a run, `p50_ms` and `p99_ms` are percentiles of all
-    others. `steps_per_s` is that of the median run, and `real_time` how many times faster than
+    others. `steps_per_s` is from the median run, and `real_time` how many times faster than
     `LIVE_RATE` that is.
     """
     later = sorted(seconds for run in runs for seconds in run[1:])

@@ -35,7 +35,7 @@ def run_forward(x, decay, threshold, spikes, mem, above):
 
 @njit(parallel=True, error_model="numpy")
 def run_backward(grad, decay, above, grad_x):
-    """Fill the gradient of the input [B, T, N] from that of the spikes; the reset has none."""
+    """Fill the gradient of the input [B, T, N] from the gradient of spikes; the reset has none."""
     for b in prange(grad.shape[0]):
         carried = np.zeros(grad.shape[2], np.float32)
         for t in range(grad.shape[1] - 1, -1, -1):

@@ -48,7 +48,8 @@ def agreeing_nets(
 ) -> tuple[dict[str, Net], dict[str, Any]]:
     """Return the nets of the libraries that agree with ours, and the parity of each.
 
-    Spikes must be equal. Gradients must be those of our net with the peer's reset and surrogate.
+    Spikes must be equal. Gradients must equal the gradients of our net with the peer's reset and
+    surrogate.
     """
     x, _ = case.draw_data()
     nets = {}

@@ -1,4 +1,4 @@
-"""The table of calls: our time over that of others, with targets, and the table of live input."""
+"""The table of calls: ratios of our time to others, with targets, and the table of live input."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -65,7 +65,7 @@ def live_lines(row: Row) -> list[list[str]]:
 
 
 def over(row: Row, other: str) -> float:
-    """Return our time over that of another: the median of runs in pairs."""
+    """Return our time over the time of another library: the median of runs in pairs."""
     return float(1 / row["ratios"][other]["median"])
 
 
@@ -78,7 +78,7 @@ def _without_number(row: Row) -> list[str]:
 
 
 def _start(row: Row) -> list[str]:
-    """The name and our time, which is that of one step where steps are timed."""
+    """The name and our time, which is the time of one step where steps are timed."""
     return [_title(row), f"{row['times_ms']['ours']['median'] / row['calls']:.3g}"]
 
 
@@ -90,7 +90,7 @@ def _peer_text(row: Row, name: str) -> str:
 
 
 def _ratio_text(row: Row, name: str) -> str:
-    # The stored ratio is that of their time over ours.
+    # The stored ratio is their time over ours.
     low, high = (1 / row["ratios"][name][key] for key in ("high", "low"))
     return f"{over(row, name):.2f} [{low:.2f}, {high:.2f}]"
 

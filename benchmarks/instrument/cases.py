@@ -187,7 +187,7 @@ def add_lower_bound(row: dict[str, Any], case: LayerCase | TrainingCase) -> dict
     """Add a lower bound of the time, `floor_ms`, to a row; returns the row.
 
     For a layer, it is the time of moving its `bytes` at the speed of a copy; for a training step,
-    that of its dense products.
+    the time of its dense products.
     """
     times = row["times_ms"]
     if isinstance(case, LayerCase) and not case.recurrent:

@@ -42,7 +42,7 @@ def machine_name(model: str | None = None, count: int | None = None) -> str:
     """A short, stable name.
 
     Args:
-        model: Name of the processor. [that of this machine]
+        model: Name of the processor. [of this machine]
         count: Number of cores. [those that this process may use]
 
     Example:

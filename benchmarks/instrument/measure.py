@@ -164,7 +164,7 @@ def compare_outcomes(
     expected_gradients = reference.gradients
     if outcome.gradients.keys() != expected_gradients.keys():
         raise ValueError(
-            f"got gradients of {sorted(outcome.gradients)}, expected those of "
+            f"got gradients of {sorted(outcome.gradients)}, expected gradients of "
             f"{sorted(expected_gradients)}."
         )
     differ = int((outcome.spikes != reference.spikes).sum())

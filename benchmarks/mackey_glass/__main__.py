@@ -92,14 +92,14 @@ def main() -> None:
 
 
 def check_line(tau: int) -> str:
-    """How far our series and that of jitcdde are apart."""
+    """The distance between our series and the series of jitcdde."""
     errors = compare_with_jitcdde(tau, CHECKED, 1e-9)
     texts = (f"{count}: {error:.1e}" for count, error in zip(CHECKED, errors, strict=True))
     return f"tau {tau}, largest difference within Lyapunov times {', '.join(texts)}"
 
 
 def measure_all(tau: int, seed: int) -> list[dict[str, Any]]:
-    """One row per model for the series of a delay that starts as the seed says."""
+    """One row per model for the series of a delay, whose start depends on the seed."""
     points = series(tau, 2 * LEARNED + 1, start=int(seed * BETWEEN_SEEDS))
     makers = {**MODELS, "mean": lambda tau, seed: MeanOnly()}  # noqa: ARG005
     if tau != LSTM_TAU:

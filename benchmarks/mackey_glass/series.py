@@ -2,9 +2,9 @@
 
     dx/dt = beta · x(t - tau) / (1 + x(t - tau)^10) - gamma · x(t)
 
-NeuroBench stores its series, because those of chaotic systems depend on the integrator. Ours are
+NeuroBench stores its series, because series of chaotic systems depend on the integrator. Ours are
 made here, for all models alike: the Runge-Kutta method of order 4 with 1,000 steps per delay, and
-cubic interpolation. `compare_with_jitcdde` measures how far they follow those of jitcdde, the
+cubic interpolation. `compare_with_jitcdde` measures how far they follow the series of jitcdde, the
 integrator that NeuroBench uses.
 """
 

@@ -35,7 +35,7 @@ class PeerNeuron:
     Attributes:
         sequence: `run(x, state) -> (spikes, state)` over a sequence, as the peer does it.
         step: The same for one time step; None if `sequence` is not a loop of it.
-        charge: The input of the peer's neuron from that of ours.
+        charge: The input of the peer's neuron from the input of ours.
     """
 
     sequence: Run
@@ -45,11 +45,11 @@ class PeerNeuron:
 
 @dataclass(frozen=True)
 class PeerGradient:
-    """How the gradient of a peer's `cell` differs from that of our LIF neurons.
+    """How the gradient of a peer's `cell` differs from the gradient of our LIF neurons.
 
     Attributes:
         detach_reset: Whether the reset has no gradient, as by default in ours.
-        slope: The surrogate is that of `fast_sigmoid(slope)`,
+        slope: The surrogate is `fast_sigmoid(slope)`,
         factor: times this.
     """
 

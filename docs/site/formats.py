@@ -69,7 +69,7 @@ own: `docs/chip.md` describes profiles, and the range of each parameter.
 FILES_HEAD = """\
 # Files
 
-Each file that the library writes, other than those of TensorBoard, appears whole or not at all. A
+Each file that the library writes, except files of TensorBoard, appears whole or not at all. A
 file that is read is checked: a damaged one is rejected with one line. Recordings, configs, models,
 checkpoints and chip files cannot run code. The file of `--net FILE.py` is code, and does.
 

@@ -65,7 +65,7 @@ NEURONS_HEAD = """\
 
 `nwave neurons --out DIR` draws the same pictures: what a neuron does under a constant drive and
 under a burst, its firing rates, and the derivatives along the burst. A time constant without a
-default is 20 ms here. [Neurons](../neurons.md) says which to choose,
+default is 20 ms here. [Neurons](../neurons.md) describes which to choose,
 [Write your own neuron](../your-neuron.md) how to add one.
 
 Peaks far above the threshold are cut. The dashed line is the threshold of each step: it moves if a
@@ -130,7 +130,7 @@ OVERVIEW_TOP = 1.5
 SURROGATES_HEAD = """\
 # Surrogates, drawn
 
-The derivative that stands in for that of a spike, at z = u − threshold.
+The derivative that replaces the derivative of a spike, at z = u − threshold.
 [Surrogates](../surrogates.md) explains the parameters, [Which surrogate?](../which-surrogate.md)
 compares them. Sources are in the [reference](../reference/surrogate.md).
 

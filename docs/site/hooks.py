@@ -94,7 +94,7 @@ def describe_pictures(markdown: str) -> str:
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Stop if the search box would fail for some queries, or not answer those of users."""
+    """Stop if the search box would fail for some queries, or not answer queries of users."""
     index = json.loads((Path(config.site_dir) / "search" / "search_index.json").read_text("utf-8"))
     if queries := unanswered(index["docs"], index["config"]["separator"]):
         raise PluginError(

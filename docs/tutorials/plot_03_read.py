@@ -18,7 +18,7 @@ gradient reaches each layer. You will find out why a net does not learn, and fix
 #
 # Twenty inputs spike at random in 5 % of all steps, far more sparsely than the features of the
 # digits. The labels are random, too, so a net can only memorize the recordings. The weights
-# are as large as those of `torch.nn.Linear`, a common way to begin.
+# are as large as in `torch.nn.Linear`, a common way to begin.
 
 import matplotlib.pyplot as plt
 import torch
@@ -37,7 +37,7 @@ for inputs in (20, 40, 40):
     modules += [LIFSynapse(inputs, 40), LIFLayer(40, taus=10e-3, dt=1e-3)]
 # The last layer is a read-out: it does not spike, and its membranes are the output.
 net = SpikingSequential(*modules, LIFSynapse(40, 5), LILayer(5, tau=20e-3, dt=1e-3))
-fan_in_init(net, gain=0.58, seed=0)  # normal weights, deviation 0.58/√inputs: that of nn.Linear
+fan_in_init(net, gain=0.58, seed=0)  # normal weights, deviation 0.58/√inputs: as in nn.Linear
 
 # %%
 # A rough calculation says what to expect. One step brings one spike from 20 inputs at 5 %. Its

@@ -105,7 +105,7 @@ axes.legend(ncols=2)
 # ## Same seeds, three surrogates
 #
 # A gradient that arrives is not yet a better accuracy, so train. A seed decides the initial weights
-# and the order of the batches. Accuracies of two seeds differ, often by more than those of two
+# and the order of the batches. Accuracies of two seeds differ, often by more than accuracies of two
 # surrogates. All surrogates therefore get the same seeds, and are compared seed by seed.
 
 

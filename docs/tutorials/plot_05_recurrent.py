@@ -19,7 +19,7 @@ what recurrent weights, and neurons that adapt, add to plain LIF neurons.
 #
 # ## A heartbeat to divide
 #
-# The task is that of the electrocardiograms of [your own data](../../data.md): name the segment of
+# The task is as with the electrocardiograms of [your own data](../../data.md): name the segment of
 # the beat for each step, P, PQ, QR, RS, ST or TP. The signal is flat in PQ, in TP and at the start
 # of ST: to tell these apart, a net must remember what came before. This script makes its own
 # beats: bumps for P, R, S and T, beats of different lengths, and noise.

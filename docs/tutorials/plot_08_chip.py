@@ -62,7 +62,7 @@ for label, axis in enumerate(axes):
 # ## A net of the chip's parts
 #
 # Weights have a range, 5 bits, and one sign for 5 inputs in a row, which `SignAnnealing` decides.
-# Time constants snap to those of the chip. `prepare_net` draws a mismatch, so each batch gets
+# Time constants snap to the values of the chip. `prepare_net` draws a mismatch, so each batch gets
 # another chip. `fluct_init` prints the wanted distance of membranes from threshold (`xi`, in their
 # standard deviations), the measured one, the share of neurons whose mean weight was `raised`
 # because they were dead, and how often each layer ran for this (`passes`).

@@ -14,7 +14,7 @@ tried.
 # `net.to("cuda")` is torch's, and moves tensors. Each solver runs on both kinds of tensors.
 #
 # The serial solver goes through time step by step. comPaSSo splits the sequence into chunks, runs
-# them in parallel, and proves that the spikes are those of the serial solver.
+# them in parallel, and proves that the spikes equal the spikes of the serial solver.
 
 import copy
 
@@ -41,7 +41,7 @@ parallel.load_state_dict(serial.state_dict())  # both have the same keys
 print("device:", serial[1].device, "and", parallel[1].device)
 
 # %%
-# By default the gradient on `device="gpu"` is that of `fast_sigmoid(25)`, as NWAVE documents.
+# By default the gradient on `device="gpu"` uses `fast_sigmoid(25)`, as NWAVE documents.
 # `compasso_spike_grad="layer"` keeps the surrogate of the layer, so both nets learn the same.
 #
 # ## Which solver runs

@@ -67,7 +67,7 @@ def gradient_fidelity(
 ) -> GradientFidelity:
     """Measure how well surrogate gradients point to where the loss of the noisy net falls.
 
-    The surrogate gradient is that of the net as it is trained, with hard thresholds, but without
+    The surrogate gradient is of the net as trained, with hard thresholds, but without
     dropout. It is compared with ∇J, the gradient of the expected loss when every threshold is
     noisy; see `LikelihoodRatio`. With a cosine of 0.8, a small step along the surrogate gradient
     lowers J 0.8 times as much as the best step of the same length.

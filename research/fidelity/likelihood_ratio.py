@@ -6,7 +6,7 @@ are differentiable, and
     ∇J = E[(L - c) ∇ log P(s)  +  ∇C  +  ∇L],    log P(s) = Σ log F(±z)
 
 over all sites, that is neurons and steps (+ where there is a spike). ∇L is the part of the gradient
-that does not pass through spikes: that of a read-out. The control c = b + Σ a (s - F(z)) removes
+that does not pass through spikes: of a read-out. The control c = b + Σ a (s - F(z)) removes
 most of the noise. a and b are regressed for each recording on separate samples. (s - F) is
 uncorrelated with ∇ log P of every other site, so what the control adds to the first term has the
 expectation -∇C, C = Σ a F(z). There is no bias, whatever a and b are.

@@ -1,7 +1,7 @@
 """A net with noisy thresholds: samples of its spikes, and the net without noise.
 
 A neuron spikes with the probability F(z), with z the argument of its spike. Its reset, and what
-follows from the spike, are those of the net with hard thresholds.
+follows from the spike, are as in the net with hard thresholds.
 """
 
 import copy
@@ -91,7 +91,7 @@ class NoisyNet:
     Attributes:
         parameters: Names of the differentiated parameters: those that require a gradient and that
             affect what the noisy net returns.
-        hidden: Those of them at or before the last noisy layer, which act through noisy spikes.
+        hidden: The weights at or before the last noisy layer, which act through noisy spikes.
         sites: Number of steps of all noisy neurons, K.
         size: Number of values in all parameters, P.
         surrogates: The net's own surrogates, one per layer with spikes.

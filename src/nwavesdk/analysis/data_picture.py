@@ -126,7 +126,7 @@ def _draw_examples(
     grid = figure.subplots(len(indices), n_columns, squeeze=False)
 
     for row, index, sample in zip(grid, indices, samples, strict=True):
-        # The end of the path, because paths in one folder begin alike.
+        # The end of the path, because paths in one folder have the same beginning.
         name = recordings.keys[index][-40:]
         if has_targets:
             _draw_target(row[-1], config, train, index, theme)

@@ -58,7 +58,7 @@ EVENT_SHARE = 0.5
 SNR_RANGE = (-5.0, 30.0)
 GAIN_RANGE = (-15.0, 5.0)
 # Ranges of the speed of an event and of background. Few people say a word, and no background is as
-# long as what a detector will hear.
+# long as the background of a detector in use.
 SPEED_RANGE = (0.8, 1.25)
 BACKGROUND_SPEEDS = (0.85, 1.15)
 # Probability that more background is added to background, and the range of its level below it [dB].

@@ -95,7 +95,7 @@ def read_event_times(path: Path) -> SplitTable:
     """Read a table of the events in recordings, with the columns `file,start,end,event`.
 
     A file is a path inside the data folder. Times are in seconds from the start of the file. A file
-    may have several events, one a line; the class of the recording is that of the first event.
+    may have several events, one a line; the class of the recording is the first event.
 
     Args:
         path: The file, with comma-separated values in UTF-8.

@@ -51,7 +51,7 @@ MIN_GAP = TOLERANCE + MAX_DEAD_TIME + 0.1
 FREE_SECONDS = 2.0
 FADE_SECONDS = 0.1
 
-# Level of a clean event above the background around it [dB]: a running level hears it as loud as an
+# Level of a clean event above the background around it [dB]: a running level makes it as loud as an
 # event in noise. At the level of its recording, it could be far too quiet for the place.
 CLEAN_LEVEL = 20.0
 

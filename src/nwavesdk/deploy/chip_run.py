@@ -96,7 +96,7 @@ class ChipRun:
         """The placement of the net on the cores of the chip.
 
         Raises:
-            ValueError: If the net does not fit; the message says why.
+            ValueError: If the net does not fit; the message has the reason.
         """
         return place_layers(self.net, self.profile)
 

@@ -78,7 +78,7 @@ def require_tensor(owner: object, x: object, *, needs_values: bool = True) -> No
         )
         raise TypeError(f"{owner} takes a tensor, got {type(x).__name__}: {hint}.")
 
-    # Compiled backward passes cannot ask for a layout.
+    # Compiled backward passes cannot check a layout.
     if torch.compiler.is_compiling():
         return
 

@@ -49,7 +49,7 @@ class Measured:
 
 
 def _batches_of(series: Series, indices: Indices) -> DataLoader[Any]:
-    """Some recordings of a set in batches of one length, as the harness wants a data loader."""
+    """Some recordings of a set in batches of one length: the harness takes a data loader."""
     lengths = series.lengths[indices]
     parts: list[list[int]] = []
     for length in sorted(set(lengths.tolist()), reverse=True):

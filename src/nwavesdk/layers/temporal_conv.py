@@ -21,7 +21,7 @@ _CONVOLUTIONS = {1: functional.conv2d, 2: functional.conv3d}
 
 
 class TemporalConv(PastSynapse):
-    """Convolution over time that sees no future, and over one or two feature axes as well.
+    """Convolution over time that reads no later steps, and over one or two feature axes as well.
 
         y[t] = Σ_k W_k ∗ x[t − (taps − 1 − k) · dilation] + b,    k = 0, ..., taps − 1
 
@@ -152,7 +152,7 @@ class TemporalConv(PastSynapse):
     ) -> Tensor:
         T = steps.shape[1]
         if not T:
-            # Torch's convolutions refuse an empty axis.
+            # Torch's convolutions reject an empty axis.
             step = steps.new_zeros(steps.shape[0], 1, *steps.shape[2:])
             return self._charge_of(past, step, weight, bias)[:, :0]
 

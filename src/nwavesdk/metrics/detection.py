@@ -202,6 +202,6 @@ class DetectionScore:
 
 
 def _waits_for(event: Event, detection: Detection) -> bool:
-    """Whether a detection is that of an event."""
+    """Whether a detection is of an event."""
     is_in_time = event.start <= detection.time <= event.end + TOLERANCE
     return is_in_time and event.name == detection.name

@@ -340,7 +340,7 @@ def named_value(problem: Problem, saved: tuple[Tensor, ...], name: str) -> Tenso
 
 
 def to_saved_dtype(problem: Problem, saved: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """`saved` as the spec wants it: with `"bfloat16"`, rounded to half the memory.
+    """`saved` in the dtype of the spec: with `"bfloat16"`, rounded to half the memory.
 
     Surrogates are smooth in the logarithm of z. So z is rounded in place of the first saved value,
     which differs from z by a constant; σ' then changes by about 1 % at most. Rounding keeps the

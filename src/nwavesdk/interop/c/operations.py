@@ -145,7 +145,7 @@ class Layer(Values):
 
     @property
     def has_pairs(self) -> bool:
-        """Whether four sums are those of two outputs at two places."""
+        """Whether four sums are of two outputs at two places."""
         return self.needs_frame_only and self.places >= MIN_PLACES_OF_PAIRS
 
 

@@ -38,7 +38,7 @@ def scaled_number(number: str, unit: float) -> str:
 
 
 def c_string(text: str) -> str:
-    """A text as a string of C, with other characters than those of ASCII as octal numbers."""
+    """A text as a string of C, with characters outside of ASCII as octal numbers."""
     plain = "".join(
         chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}"
         for byte in text.encode()
@@ -82,7 +82,7 @@ class Parts:
     def constant(self, label: str, values: np.ndarray, channels: int) -> str:
         """A constant of neurons, float32 [places * C]: a literal, or an element of a table.
 
-        Multiples of 2^-8 from 0 to 1, such as rounded decays, take a byte, and those of 2^-16 two.
+        Multiples of 2^-8 from 0 to 1, such as rounded decays, take a byte; of 2^-16, two bytes.
         """
         if (values == values[0]).all():
             return c_float(values[0])

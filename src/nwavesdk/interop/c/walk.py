@@ -55,7 +55,7 @@ def integer_net(net: SpikingSequential, shape: Sequence[int], step: float) -> In
     Raises:
         ValueError: If a module has no form in C, or weights are not on a grid; the text names it.
     """
-    # This refuses a net whose charges are not sums of integers.
+    # This rejects a net whose charges are not sums of integers.
     find_sums(net)
     features = np.arange(int(np.prod(shape)))
     try:

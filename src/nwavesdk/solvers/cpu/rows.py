@@ -16,8 +16,8 @@ states, of which some are recalled, the slots are, in this order:
 Rules that keep the kernels fast. Each was found by measurements, and a small change breaks it:
 
 - The row of a neuron (`forward_row`, `later_row`) takes addresses (`row_at`), not arrays, which are
-  seven arguments each. Its loads and stores say that no two rows overlap. LLVM would check that in
-  each call, and gives up vectorizing above eight pairs.
+  seven arguments each. Its loads and stores declare that no two rows overlap. LLVM would check
+  that in each call, and gives up vectorizing above eight pairs.
 - A row function is a separate function for numba (`inline="never"`): inlined by numba into a loop
   over steps, its loop would not be vectorized. LLVM may inline it.
 - The loops call the steps of a block (`forward_steps`, `backward_steps`) through their address. A

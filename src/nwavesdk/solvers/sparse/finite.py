@@ -37,7 +37,7 @@ class FiniteWeight:
     """
 
     def __init__(self) -> None:
-        # Not a weak reference, with which torch refuses to swap the contents of a tensor
+        # Not a weak reference, with which torch does not swap the contents of a tensor
         # (`torch.utils.swap_tensors`).
         self._last: tuple[Tensor, tuple[int, ...], bool] | None = None
 

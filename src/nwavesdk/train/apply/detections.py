@@ -1,6 +1,6 @@
 """A detector on streams of known events: its decision, its test, and what a report shows of it.
 
-The net runs in the blocks in which `TrainedRun.detect` runs it, so the numbers are those of use.
+The net runs in the blocks in which `TrainedRun.detect` runs it, so the numbers hold in use.
 """
 
 import copy
