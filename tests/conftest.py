@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if isinstance(item, pytest.DoctestItem) and folder in item.path.parents:
                 item.add_marker(extra)
                 if is_missing:
-                    # The hook for tests below this folder does not see those of src.
+                    # The hook for tests below this folder does not see files of src.
                     item.add_marker(pytest.mark.skip(f"needs the extra {extra}"))
     for marker in ("cluster", "slow"):
         if marker not in (config.getoption("-m") or ""):

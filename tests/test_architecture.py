@@ -230,7 +230,7 @@ def test_importing_the_library_loads_neither_an_extra_nor_triton():
 # Tests of one property of many modules.
 ACROSS_MODULES = {
     "init/test_import_paths.py",  # functions and modules of one name
-    "layers/zoo/test_peers.py",  # neurons of the zoo equal those of other libraries
+    "layers/zoo/test_peers.py",  # neurons of the zoo equal neurons of other libraries
     "layers/zoo/test_peers_norse.py",
     "presets/test_pages.py",  # laws of all pages of presets
     "layers/zoo/test_zoo.py",  # laws of all neurons of the zoo

@@ -1,4 +1,4 @@
-"""`examples/live.py`: its events are those of the run's outputs, and its errors are one line."""
+"""`examples/live.py`: its events follow from the run's outputs, and its errors are one line."""
 
 import runpy
 import sys
@@ -28,7 +28,7 @@ def listen(monkeypatch, capsys):
 def expected_events(
     folder: Path, sound: np.ndarray, rate: int, *, average: float, threshold: float, dead: float
 ) -> list[tuple[float, str]]:
-    """Time and class of the events of a whole sound: those of means of the net's outputs."""
+    """Time and class of the events of a whole sound, from means of the net's outputs."""
     import torch
 
     from nwavesdk.train import load

@@ -13,7 +13,7 @@ GRADIENT = {torch.float32: 3e-5, torch.float64: 1e-12, torch.float16: 2e-3, torc
 STATE = {torch.float32: 1e-6, torch.float64: 1e-13, torch.float16: 2e-3, torch.bfloat16: 2e-2}
 
 # Distance from the threshold within which roundings of exp, log, tanh, sin and cos may decide a
-# spike: a hundred times those of a state.
+# spike: a hundred times the tolerances of a state.
 NEAR_THRESHOLD = {dtype: 100 * bound for dtype, bound in STATE.items()}
 
 

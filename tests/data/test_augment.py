@@ -38,7 +38,7 @@ seeds = st.integers(0, 2**32)
 
 
 def recording(length: int = 20, width: int = 20) -> np.ndarray:
-    """Frames that cannot be written, as those of a file."""
+    """Frames that cannot be written, as in a file."""
     frames = np.random.default_rng(1).normal(-4, 2, (length, width)).astype(np.float32)
     frames.flags.writeable = False
     return frames

@@ -231,7 +231,7 @@ def test_a_centered_recording_has_the_mean_0_and_its_padding_is_0() -> None:
     one = series(part, center=True, length=4, pads_to_length=True)
     x = one.whole().x
     assert not x[2, 2:].any()
-    # The deviation is that of the training set, and the mean that of the frames that are left.
+    # The deviation is of the training set, and the mean of the frames that are left.
     left = part.frames[1][:4]
     expected = (left - left.mean(0)) / one.input.standard.deviation
     np.testing.assert_allclose(x[1], expected, atol=1e-5)

@@ -61,7 +61,7 @@ def test_frames_relative_to_a_running_level_hardly_depend_on_the_gain() -> None:
     expected = relative(sound)[500:]
     for gain in (0.1, 3.0):
         np.testing.assert_allclose(relative(np.float32(gain) * sound)[500:], expected, atol=0.01)
-    assert np.abs(expected).mean() < 1  # the power of a band is about that of the mean band
+    assert np.abs(expected).mean() < 1  # the power of a band is about the power of the mean band
 
 
 def test_the_cache_has_another_version_if_frames_change() -> None:

@@ -35,5 +35,5 @@ def chip_net(
 
 
 def sound(*shape):
-    """Values like those of rectified channels: mostly small, never negative."""
+    """Values like rectified channels: mostly small, never negative."""
     return 2 * torch.rand(*shape) ** 3

@@ -76,7 +76,7 @@ class Executable:
 
 
 def byte_damage(content: bytes, seed: str, n_places: int = 24) -> Iterator[tuple[str, bytes]]:
-    """Cut, flipped, doubled, emptied, overwritten content, and that of other formats."""
+    """Cut, flipped, doubled, emptied, overwritten content, and other formats."""
     choice = random.Random(seed)
     size = len(content)
     if not size:  # such as a lock

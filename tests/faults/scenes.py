@@ -112,7 +112,7 @@ def without_one_warning(outcome: Outcome) -> Outcome:
 
 
 def differences(expected: dict[str, str], found: dict[str, str]) -> list[str]:
-    """How the files of a disturbed command differ from those of an undisturbed one."""
+    """How the files of a disturbed command differ from an undisturbed command."""
     problems = [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
     problems += [f"{name} is left behind" for name in sorted(found.keys() - expected.keys())]
     both = expected.keys() & found.keys()

@@ -120,7 +120,7 @@ def test_norms_of_two_processes_are_those_of_one(name, of_ranks):
 
 
 def test_rates_above_a_bound_cost_what_they_cost_in_one_process(of_ranks):
-    """As torch takes the mean over processes, the gradient of each is 2 times that of its part."""
+    """As torch takes the mean over processes, each gradient is 2 times the gradient of its part."""
     expected, gradients = rate_cost(slice(None))
     costs_alone = [rate_cost(slice(rank, None, 2))[0] for rank in range(2)]
     assert 0 < expected < sum(costs_alone) / 2  # one process is below a bound

@@ -81,7 +81,7 @@ def build(name, **options):
 
 
 class Spike(torch.autograd.Function):
-    """1 above 0; the derivative is that of fast_sigmoid(25)."""
+    """1 above 0; the derivative is of fast_sigmoid(25)."""
 
     @staticmethod
     def forward(ctx, z):

@@ -43,6 +43,6 @@ def test_planted_delays_come_back():
     matters = planted.abs() > 0.1 * planted.abs().max()
     distance = (student[0].delays - teacher[0].delays).abs()[matters]
     assert (distance <= 1).float().mean() >= 0.95
-    # Rounded delays are the planted ones, so the error falls to that of the weights.
+    # Rounded delays are the planted ones, so the error falls to the error of the weights.
     change = rounding_change(student, lambda net: error(net, teacher))
     assert change.rounded < 0.5 * change.interpolated < 0.01

@@ -1,4 +1,4 @@
-"""The names of the search under NWAVE's path: lazy, and those of `nwavesdk.analysis.hpo`."""
+"""The names of the search under NWAVE's path: lazy, and from `nwavesdk.analysis.hpo`."""
 
 import pytest
 

@@ -119,7 +119,7 @@ def compare_with_reference(
     *,
     is_exact: bool = True,
 ) -> Tensor:
-    """The spikes are those of the reference; states and gradients agree.
+    """The spikes equal the reference; states and gradients agree.
 
     Neurons with functions that machines round differently are compared up to the first step in
     which |z| is at most `NEAR_THRESHOLD`: the solvers may then differ in the spike, and in

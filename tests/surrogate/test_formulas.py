@@ -1,6 +1,6 @@
 """The formula of every surrogate: against its source, its shape, its edges, and in compiled code.
 
-The formulas are those of bells.py, tails.py and windows.py.
+The formulas are from bells.py, tails.py and windows.py.
 """
 
 import ast

@@ -53,7 +53,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "regression": write_values,
     "pattern": write_pattern,
 }
-# The pictures of each task next to those of all tasks.
+# The pictures of each task next to the pictures of all tasks.
 PICTURES = {
     "labels": {"step_labels", "confusion_matrix"},
     "regression": {"predictions", "scatter"},
@@ -128,7 +128,7 @@ def test_targets_keep_their_units(tmp_path: Path) -> None:
     _, targets = load_model(folder.model, net, folder.identity)
     assert targets.mean.tolist() == pytest.approx([100, 100], abs=5)
     variance = float((targets.deviation**2).mean())
-    # 1 - R² is the error relative to the variance, which is about that of the training set.
+    # 1 - R² is the error relative to the variance, which is about the variance of the training set.
     assert result["test_mse"] == pytest.approx((1 - result["test_r2"]) * variance, rel=0.5)
 
 

@@ -123,7 +123,7 @@ def test_layers_may_be_connected_in_any_way(make):
 
 
 def compare_with_autograd(recorded, net, x, loss):
-    """Compare the gradients of all charges with those of a whole pass under autograd."""
+    """Compare the gradients of all charges with a whole pass under autograd."""
     chosen = [fast_sigmoid(2 + index) for index in range(len(recorded.names))]
     gradients = dict(recorded.gradients(chosen))
     assert [*gradients] == [*reversed(recorded.names)]

@@ -21,7 +21,7 @@ def scaled(value: int, factor: int) -> int:
 
 
 class LogMelReference:
-    """Frames of a sound that comes in blocks, equal to those of C to the bit.
+    """Frames of a sound that comes in blocks, equal to the frames of C to the bit.
 
     Args:
         front_end: The tables.

@@ -1,4 +1,4 @@
-"""`FixedLogMel`: logarithms near those of `LogMel`, and errors by name."""
+"""`FixedLogMel`: logarithms near `LogMel`, and errors by name."""
 
 import os
 from collections.abc import Iterator

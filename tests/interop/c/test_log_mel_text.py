@@ -1,4 +1,4 @@
-"""`nwavesdk.interop.c.log_mel_text`: the frames of the C code equal those of Python to the bit."""
+"""`nwavesdk.interop.c.log_mel_text`: frames of the C code equal frames of Python to the bit."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Our neurons and those of other libraries, run step by step on the same input.
+"""Our neurons and neurons of other libraries, run step by step on the same input.
 
 All run in float64, where a change of constants leaves no rounding that could move a spike.
 """

@@ -308,7 +308,7 @@ def test_many_samples_run_in_chunks(data, monkeypatch):
 
 @pytest.mark.parametrize("held", [False, True])
 def test_samples_and_surrogates_use_one_chip(data, held):
-    """The mismatch is that of the seed, or of the `ChipInstance` held on the net."""
+    """The mismatch is from the seed, or from the `ChipInstance` held on the net."""
     torch.manual_seed(1)
     net = SpikingSequential(
         H1v1Synapse(N, N, stddev=0.3),

@@ -46,7 +46,7 @@ def UnseenLayer(x, v, *, tau: TimeConstant = 20e-3):
 
 
 def test_a_further_neuron_or_surrogate_compiles_its_steps_alone(monkeypatch):
-    """The loops over time, which take most of the time, are those of the first neuron."""
+    """The loops over time, which take most of the time, are the loops of the first neuron."""
     compiled = []
     monkeypatch.setattr(
         native, "compile_native", lambda *a: compiled.append(a[0].__name__) or compile_native(*a)

@@ -1,4 +1,4 @@
-"""comPaSSo's gradient in chunks is that of the serial adjoint."""
+"""comPaSSo's gradient in chunks equals the serial adjoint."""
 
 from dataclasses import replace
 

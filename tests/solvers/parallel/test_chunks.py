@@ -12,7 +12,7 @@ from solvers.parallel.drives import BETAS, DRIVES, NAMES, drive, driven
 
 
 def assert_proven(p: Problem, **options) -> Effort:
-    """The spikes are those of the serial pass; without brackets, so is everything, to the bit."""
+    """The spikes equal the serial pass; without brackets, everything does, to the bit."""
     efforts: list[Effort] = []
     expected, got = forward_cpu(p), forward_chunks(p, efforts=efforts, **options)
     assert torch.equal(got.spikes, expected.spikes)

@@ -13,7 +13,7 @@ NORMS = (1, 3, 6)
 
 
 def net_with_norms() -> SpikingSequential:
-    """A net whose running statistics are those of some training."""
+    """A net whose running statistics are from some training."""
     net = SpikingSequential(
         nn.Linear(3, 8),
         TimeBatchNorm(8),

@@ -216,7 +216,7 @@ def test_a_run_detects_the_same_events_in_files_samples_and_pieces(
     assert [
         detection for piece in [*pieces, detector.finish()] for detection in piece
     ] == detections
-    # The scores are those of the net, and the times those of its blocks.
+    # The scores are from the net, and the times from its blocks.
     stream = run.stream()
     values, times = map(np.concatenate, zip(stream.push(sound), stream.finish(), strict=True))
     assert run.decision.detections(event_scores(values), times) == detections

@@ -1,4 +1,4 @@
-"""A trained run on sound in pieces: its input and outputs equal those of the whole recording."""
+"""A trained run on sound in pieces: its input and outputs equal the whole recording's."""
 
 import re
 from collections.abc import Callable, Iterable

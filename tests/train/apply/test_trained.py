@@ -1,4 +1,4 @@
-"""A trained run applied to recordings: its predictions are those of the run, in any form."""
+"""A trained run applied to recordings: its predictions equal the run's, in any form."""
 
 from collections.abc import Callable
 from dataclasses import replace

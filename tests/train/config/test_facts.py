@@ -52,6 +52,6 @@ def test_a_run_resumes_with_other_versions_on_another_machine(
         *[origin.line() for origin in origins]
     )
     assert [line.startswith(words) for line in notes] == [True]
-    # The checkpoint and the seals of other files are still those of the run.
+    # The checkpoint and the seals of other files still belong to the run.
     AtomicCheckpointIO(run.folder.identity).load_checkpoint(run.folder.checkpoint)
     assert run.folder.identity == RunFolder(finished).identity

@@ -150,7 +150,7 @@ def test_tasks_with_outputs_of_each_step_have_their_own_schedules(task: str) -> 
 def test_a_schedule_that_is_given_is_kept(
     net: str, learning: dict[str, int], epochs: int, batch_size: int
 ) -> None:
-    """The other values follow from the number of recordings, or are those of layers."""
+    """The other values follow from the number of recordings, or are the defaults of layers."""
     sample = sample_config("conv", (40,), 2)
     facts = sample.facts.model_copy(update={"recordings": (1_000, 1, 1)})
     choices = apply_recipe(choices_of("sound", {"net": {"name": net}, "learning": learning}))

@@ -77,7 +77,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
     for name, weights in expected.items():
         assert torch.equal(weights, got[name])
     assert metrics_without_time(killed) == metrics_without_time(whole)
-    # Its first epoch is that of the killed process, not a new one.
+    # Its first epoch is from the killed process, not a new one.
     assert metrics(killed)[0]["seconds"] == before[0]["seconds"]
 
 

@@ -25,7 +25,7 @@ WORDS = (
     *("--accelerator", "cpu", "--threads", "1", "--dropout", "0", "--net", "lif"),
     *("--hidden", "16"),
     *("--epochs", "2", "--bands", "12", "--hold", "1", "--population", "1"),
-    # Hidden layers fire above this bound, whose cost is that of the rates over all processes.
+    # Hidden layers fire above this bound, whose cost is of the rates over all processes.
     *("--most-spikes", "0.01", "--spike-cost", "5"),
 )
 SECONDS = 900

@@ -294,7 +294,7 @@ def test_the_example_trains_on_spoken_digits(tmp_path: Path) -> None:
         "machine": {"accelerator": "cpu"},
     }
     result = Run.new(tmp_path / "run", RunConfig.of(choices)).train()
-    # The example scales its read-out, so that the loss begins near that of a guess, ln 10.
+    # The example scales its read-out, so that the loss begins near the loss of a guess, ln 10.
     assert result["val_loss"] < 3.5
     assert (tmp_path / "run" / "report.html").is_file()
 

@@ -1,4 +1,4 @@
-"""Runs of presets: their page is that of the package, for every kind of data and task."""
+"""Runs of presets: their page is from the package, for every kind of data and task."""
 
 import hashlib
 import shutil
