@@ -169,7 +169,7 @@ def train(choices: Mapping[str, Any]) -> dict[str, Any]:
         replace(run.data.val, recordings=recordings.take(np.array(half)))
         for half in halves(recordings.keys)
     ]
-    task, net = run.fitted_task(), run.network()
+    task, net = run.fitted_task, run.network()
 
     def scores() -> list[Score]:
         return [score(net, task, half, run.config.learning.batch_size) for half in sets]

@@ -93,7 +93,7 @@ def package(path: Path, folder: Path = PACKAGED / NAME) -> dict[str, Any]:
     target = RunFolder(folder)
     target.begin(config)
     save_model(target.model, rounded, run.data.standard, target.identity, trained.task.targets)
-    target.write_result(result)
+    target.write_result(result, target.identity)
 
     *words, last = run.classes[1:]
     text = Template(README.read_text(encoding="utf-8")).substitute(

@@ -19,14 +19,14 @@ TESTS = Path(__file__).parent
 # The most statements of each package, or of several together, without docstrings.
 MAX_STATEMENTS = {
     # 1 more: the config of the front end is in a module below the features that use it.
-    "data": 2704,
+    "data": 2709,
     # 14 more: a run before its training has a class of its own, which the course of training takes.
     # 16 more: the trained net below its streams and batches, in modules without circles.
     # 41 more: the order of batches and their loader, which only training uses, were in data.
-    "train presets": 4535,
+    "train presets": 4528,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
     "analysis": 2366,
-    "cli": 1173,
+    "cli": 1172,
     "internal": 498,
     "solvers": 3618,
     # 10 more: the base of `NeuronLayer`, which plans read, is a module below both.
@@ -37,7 +37,7 @@ MAX_STATEMENTS = {
     "deploy": 847,
 }
 MAX_STATEMENTS_OF_OTHERS = 4278
-MAX_STATEMENTS_OF_TESTS = 31518
+MAX_STATEMENTS_OF_TESTS = 31519
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

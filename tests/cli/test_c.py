@@ -14,7 +14,6 @@ pytest.importorskip("lightning")
 
 from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk.train import Run, load
-from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
 from train.runs import write_untrained
 
@@ -93,7 +92,7 @@ def test_a_run_on_series_takes_the_values_of_its_recordings(tmp_path: Path) -> N
     if shutil.which("cc") is not None:
         command = "cc -std=c99 -I. net.c example.c -lm -o example && ./example < frames.txt"
         output = subprocess.run(command, cwd=folder, shell=True, check=True, capture_output=True)
-        rounded = rounded_network(run.trained().net, 8, example_inputs(run.data.train))
+        rounded = rounded_network(run.trained().net, 8, run.data.train.example_inputs())
         trained = dataclasses.replace(load(tmp_path / "run"), net=rounded)
         (prediction,) = trained.predict(recording)
         assert output.stdout.decode().splitlines()[-1] == f"class: {prediction.class_name}"

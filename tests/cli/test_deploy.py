@@ -158,6 +158,6 @@ def test_a_decision_of_the_run_is_in_the_chip_file(chip_run: Path, tmp_path: Pat
 
     folder = RunFolder(shutil.copytree(chip_run, tmp_path / "run"))
     decision = {"events": ["low"], "threshold": 1.5}
-    folder.write_result({**folder.read_result(), "decision": decision})
+    folder.write_result({**folder.read_result(), "decision": decision}, folder.identity)
     assert nwave("export", folder.path, "--out", tmp_path / "chip.safetensors").exit_code == 0
     assert read_header(tmp_path / "chip.safetensors")["about"]["decision"] == decision

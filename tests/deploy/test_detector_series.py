@@ -16,7 +16,7 @@ from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.detector_series import DetectorSeries, count_errors, detectors_picture
 from nwavesdk.metrics import DetectionScore
 from nwavesdk.plot.theme import LIGHT
-from nwavesdk.train import Decision, Run, load
+from nwavesdk.train import Decision, Run, RunFolder, load
 from train.event_folders import write_events
 from train.runs import chip_choices, write_untrained
 
@@ -37,7 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         release=-1,
         dead_time=1,
     )
-    Run.open(folder).folder.write_result({"decision": decision.model_dump(mode="json")})
+    opened = RunFolder(folder)
+    opened.write_result({"decision": decision.model_dump(mode="json")}, opened.identity)
     return folder
 
 

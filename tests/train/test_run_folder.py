@@ -43,7 +43,7 @@ def test_a_folder_with_a_run_is_rejected_and_untouched(tmp_path: Path) -> None:
     folder.begin(config_of(1))
     with pytest.raises(ValueError, match=r"run already holds a run: add --resume"):
         folder.begin(config_of(2))
-    folder.write_result(RESULT)
+    folder.write_result(RESULT, folder.identity)
     with pytest.raises(ValueError, match=r"run already holds a run: .* choose another --out"):
         folder.begin(config_of(2))
     assert folder.read_config().seed == 1
@@ -140,7 +140,7 @@ def test_a_folder_that_cannot_be_made_is_an_error_that_names_it(tmp_path: Path) 
 
 def test_every_changed_bit_of_a_result_is_found(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_result(RESULT)
+    folder.write_result(RESULT, folder.identity)
     content = folder.result.read_bytes()
     for place in range(len(content)):
         folder.result.write_bytes(
@@ -186,7 +186,7 @@ def test_a_result_of_another_run_is_rejected(tmp_path: Path) -> None:
     configs = [config_of(), config_of(1), config_of().model_copy(update={"machine": machine})]
     for folder, config in zip(folders, configs, strict=True):
         folder.begin(config)
-    folders[0].write_result(RESULT)
+    folders[0].write_result(RESULT, folders[0].identity)
     for folder in folders[1:]:
         folder.result.write_bytes(folders[0].result.read_bytes())
     assert folders[0].read_result() == folders[2].read_result() == RESULT

@@ -81,7 +81,7 @@ class RunBatch:
         order = torch.randperm(len(train), generator=generator)
         return cls(
             run=run,
-            task=run.fitted_task(),
+            task=run.fitted_task,
             net=run_net.eval(),
             recordings=train.batch(order[: recordings or config.learning.batch_size].numpy()),
             weights=weights,

@@ -18,7 +18,6 @@ from nwavesdk.interop.c.log_mel import fixed_log_mel
 from nwavesdk.interop.c.log_mel_text import front_end_files
 from nwavesdk.train import Run, TrainedRun, load
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import RunNet, rounded_network
 from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Section, Table
@@ -115,7 +114,7 @@ def _rounded(net: RunNet, config: CompletedConfig, train: Series) -> RunNet:
     """The trained net with rounded weights, unless it was trained with them."""
     if config.learning.weight_bits is not None:
         return net
-    return rounded_network(net, WEIGHT_BITS, example_inputs(train))
+    return rounded_network(net, WEIGHT_BITS, train.example_inputs())
 
 
 def _example(net: RunNet, validation: Series) -> tuple[Any, Tensor, Tensor]:

@@ -38,6 +38,9 @@ __all__ = [
     "collate_events",
 ]
 
+# Values of inputs from which the steps of rounded inputs and weights are chosen.
+MAX_EXAMPLE_VALUES = 2**18
+
 # The class of steps without a class, such as the padding after the end of a recording.
 PADDING_LABEL = -1
 
@@ -318,6 +321,12 @@ class Series:
             "use fewer or shorter recordings",
         )
         return self.batch(np.arange(len(self)))
+
+    def example_inputs(self) -> Tensor:
+        """Inputs of recordings that are spread over the set, `[B, T, F]`."""
+        values = int(self.lengths.max()) * len(self.input.standard.mean)
+        count = min(len(self), max(1, MAX_EXAMPLE_VALUES // values))
+        return self.batch(np.linspace(0, len(self) - 1, count).astype(np.int64)).x
 
     def take(self, indices: Indices) -> "Series":
         """The recordings at some indices, with the same input."""

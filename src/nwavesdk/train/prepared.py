@@ -13,7 +13,7 @@ from nwavesdk.internal.checks import require_memory
 from nwavesdk.metrics import count_operations
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
-from nwavesdk.train.config import CompletedConfig, RunConfig, net_name
+from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, complete_data
 from nwavesdk.train.fit.first_weights import (
@@ -178,11 +178,12 @@ class PreparedRun:
         parameters = sum(parameter.numel() for parameter in self.network().parameters())
         epochs, batch_size = self.config.learning.epochs, self.config.learning.batch_size
         lines.append(
-            f"net {net_name(self.config)} for {self.config.data.kind}, {parameters:,} parameters; "
+            f"net {self.config.net_name} for {self.config.data.kind}, {parameters:,} parameters; "
             f"{epochs} epoch{'s' * (epochs != 1)} in batches of {batch_size}"
         )
         return lines
 
+    @cached_property
     def fitted_task(self) -> TrainingTask:
         """The task, fitted to the training set: with the scale of values or weights of classes."""
         is_balanced = getattr(self.config.task, "class_weights", None) == "balanced"
@@ -193,7 +194,7 @@ class PreparedRun:
         """Notes on the data and the chip, for the user before the first epoch."""
         train = self.data.train
         notes = (
-            self.fitted_task().advice(train),
+            self.fitted_task.advice(train),
             constant_note(train),
             outlier_note(train, self.config),
             nearest_tau_note(self.config),

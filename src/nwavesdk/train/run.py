@@ -24,9 +24,6 @@ from nwavesdk.train.data.load import RunData, load_run_data
 from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import check_before_training, fit_and_finish
 from nwavesdk.train.fit.evaluation import evaluate_net
-from nwavesdk.train.fit.first_weights import (
-    example_inputs,
-)
 from nwavesdk.train.fit.machine import is_first_process
 from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import (
@@ -185,7 +182,7 @@ class Run(PreparedRun):
             ValueError: If the net cannot be rounded, or the file of the model is damaged.
         """
         trained = self.trained()
-        rounded = rounded_network(trained.net, weight_bits, example_inputs(self.data.train))
+        rounded = rounded_network(trained.net, weight_bits, self.data.train.example_inputs())
         step: Any = next(m.step for m in rounded.modules() if isinstance(m, RoundedInput))
         return {
             "weight_bits": weight_bits,

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -274,13 +275,17 @@ class RunFolder:
     def begin(self, config: CompletedConfig) -> None:
         """Make the folder and write the config; if several processes try, one succeeds.
 
+        Lists of numbers are on one line.
+
         Raises:
             ValueError: If the folder is not free.
             FileExistsError: If another process began a run in it at the same time.
             FileWriteError: If the disk is full or the folder cannot be made.
         """
         self.check_free()
-        write_first(self.config, config.json_text().encode())
+        text = config.model_dump_json(indent=2)
+        lines = re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text)
+        write_first(self.config, f"{lines}\n".encode())
 
     def lock(self) -> contextlib.AbstractContextManager[None]:
         """Own the run while it is trained; see `lock`."""
@@ -321,9 +326,9 @@ class RunFolder:
         with reading_run_file(self.result, "is not the result of a run"):
             return read_sealed(self.result, identity)
 
-    def write_result(self, result: dict[str, Any]) -> None:
-        """Write the numbers with a checksum, which marks the run as finished."""
-        write_sealed(self.result, result, self.identity)
+    def write_result(self, result: dict[str, Any], identity: str) -> None:
+        """Write the numbers, sealed with the identity of the run, which marks it as finished."""
+        write_sealed(self.result, result, identity)
 
     def read_metrics(self) -> list[dict[str, float]]:
         """The metrics of each epoch; see `nwavesdk.train.fit.progress.History`.

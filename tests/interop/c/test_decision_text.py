@@ -15,7 +15,7 @@ from cli.command import nwave
 from interop.c.compilers import CLANG, GCC, compile_c, needs_gcc, require_program
 from nwavesdk.data import LogMel
 from nwavesdk.interop.c.decision_text import decision_header
-from nwavesdk.train import Decision, Run, load
+from nwavesdk.train import Decision, RunFolder, load
 from nwavesdk.train.apply.decision import DecisionStream, event_scores
 from train.event_folders import tone, write_events, write_sound
 from train.runs import write_untrained
@@ -101,7 +101,8 @@ def test_the_programs_of_a_run_print_detections(tmp_path: Path) -> None:
     # By these numbers, initial weights detect something.
     numbers = {"smoothing": 0.1, "threshold": -0.55, "release": -0.6, "dead_time": 0.3}
     decision = {"events": ["high", "low"], "step_seconds": 0.02, **numbers}
-    Run.open(run).folder.write_result({"decision": decision})
+    opened = RunFolder(run)
+    opened.write_result({"decision": decision}, opened.identity)
     folder = tmp_path / "firmware"
     nwave("export", run, "--c", folder)
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("lightning")
 
 from nwavesdk.presets import NAMES, PresetName
-from nwavesdk.train import RunConfig
+from nwavesdk.train import RunConfig, RunFolder
 from nwavesdk.train.config import CompletedConfig, fields_of, merge_choices
 from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.fit.network import sample_config
@@ -137,8 +137,9 @@ def test_a_bad_choice_is_one_line_that_names_it(choices: dict[str, Any], words: 
 @pytest.mark.parametrize("preset", NAMES)
 def test_the_file_gives_the_config_back(preset: PresetName, tmp_path: Path) -> None:
     config = sample_config(preset, (16,), 2)
-    (tmp_path / "config.json").write_text(config.json_text())
-    again = CompletedConfig.read(tmp_path / "config.json")
+    folder = RunFolder(tmp_path)
+    folder.begin(config)
+    again = folder.read_config()
     assert again == config
     assert again.identity() == config.identity()
     assert difference(again, config) is None

@@ -206,7 +206,7 @@ def test_skipped_files_are_in_a_warning_and_in_the_facts(
     assert len(config.facts.skipped) == 7
     assert config.facts.fingerprint == clean.facts.fingerprint
     assert torch.equal(before.train.whole().x, after.train.whole().x)
-    assert CompletedConfig.of(json.loads(config.json_text())) == config
+    assert CompletedConfig.of(json.loads(config.model_dump_json())) == config
 
 
 @pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])

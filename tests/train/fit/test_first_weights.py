@@ -13,7 +13,6 @@ pytest.importorskip("lightning")
 from nwavesdk.net import find_edges, prepare_net, record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, load
-from nwavesdk.train.fit.first_weights import example_inputs
 from nwavesdk.train.fit.network import rounded_network
 from train.runs import assert_resumes, no_pictures
 
@@ -140,7 +139,7 @@ def test_weights_stay_on_the_grids_of_the_first_run(
     run = Run.new(tmp_path / "rounded", choices)
     result = run.train()
 
-    rounded = rounded_network(load(first).net, 4, example_inputs(run.data.train), trains=True)
+    rounded = rounded_network(load(first).net, 4, run.data.train.example_inputs(), trains=True)
     trained = load(tmp_path / "rounded").net
     changed = []
     for grid, edge in zip(find_edges(rounded).edges, find_edges(trained).edges, strict=True):
@@ -152,7 +151,7 @@ def test_weights_stay_on_the_grids_of_the_first_run(
     assert Run.open(tmp_path / "rounded").test()["test_accuracy"] == result["test_accuracy"]
 
     # Exact sums: single recordings have the scores of the whole batch.
-    x = example_inputs(run.data.train)
+    x = run.data.train.example_inputs()
     prepare_net(trained)
     scores = trained(x)[0]
     prepare_net(trained)
@@ -189,8 +188,8 @@ def test_another_net_or_set_is_rejected(
 
 def test_a_rounded_run_is_not_rounded_again(first: Path) -> None:
     run = Run.open(first)
-    rounded = rounded_network(run.trained().net, 8, example_inputs(run.data.train))
+    rounded = rounded_network(run.trained().net, 8, run.data.train.example_inputs())
     with pytest.raises(ValueError, match="--weight-bits: the net is quantized already"):
-        rounded_network(rounded, 8, example_inputs(run.data.train))
+        rounded_network(rounded, 8, run.data.train.example_inputs())
     with pytest.raises(ValueError, match="rounds frames, got lists of events"):
-        rounded_network(run.trained().net, 8, example_inputs(run.data.train).to_sparse())
+        rounded_network(run.trained().net, 8, run.data.train.example_inputs().to_sparse())

@@ -7,7 +7,6 @@ from nwavesdk.train.config.run_config import (
     RunConfig,
     fields_of,
     merge_choices,
-    net_name,
 )
 
 __all__ = [
@@ -17,5 +16,4 @@ __all__ = [
     "RunConfig",
     "fields_of",
     "merge_choices",
-    "net_name",
 ]

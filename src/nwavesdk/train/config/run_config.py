@@ -35,7 +35,6 @@ __all__ = [
     "RunConfig",
     "fields_of",
     "merge_choices",
-    "net_name",
 ]
 
 # Nested choices, by section and field.
@@ -196,6 +195,11 @@ class RunConfig(FrozenModel):
             )
 
     @property
+    def net_name(self) -> str:
+        """The net: its preset, or its file and function."""
+        return self.net.page.name if self.net.name == "file" else self.net.name
+
+    @property
     def can_drive(self) -> bool:
         """Whether recordings can drive the initial weights of the net.
 
@@ -326,11 +330,6 @@ class CompletedConfig(RunConfig):
         """The choices without the records of the run, to begin another run with them."""
         return self.model_dump(exclude={"page", "facts"})
 
-    def json_text(self) -> str:
-        """The text of `config.json`, with lists of numbers on one line."""
-        text = self.model_dump_json(indent=2)
-        return re.sub(r"\[[^][{}\"]*\]", lambda numbers: " ".join(numbers[0].split()), text) + "\n"
-
 
 def fields_of(section: str) -> dict[str, type[FrozenModel]]:
     """The fields of a section by name, each with the first class that has it.
@@ -340,11 +339,6 @@ def fields_of(section: str) -> dict[str, type[FrozenModel]]:
     """
     _, models = SECTIONS[section]
     return {name: model for model in reversed(models.values()) for name in model.model_fields}
-
-
-def net_name(config: RunConfig) -> str:
-    """The net of a run: its preset, or its file and function."""
-    return config.net.page.name if config.net.name == "file" else config.net.name
 
 
 def merge_choices(first: Choices, second: Choices) -> dict[str, Any]:

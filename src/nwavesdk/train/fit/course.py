@@ -95,7 +95,7 @@ def fit_and_finish(run: PreparedRun, on_epoch: OnEpoch | None) -> dict[str, Any]
         if is_resumed
         else run.first_network(mismatch=mismatch)
     )
-    task = run.fitted_task()
+    task = run.fitted_task
     model = Learner(
         net,
         task,
@@ -109,7 +109,8 @@ def fit_and_finish(run: PreparedRun, on_epoch: OnEpoch | None) -> dict[str, Any]
         # Lightning converts the net only after it has loaded a checkpoint, which loses digits.
         model.double()
 
-    checkpoints = AtomicCheckpointIO(config.identity(), on_epoch)
+    identity = config.identity()
+    checkpoints = AtomicCheckpointIO(identity, on_epoch)
     loaders = loaders_of_run(run.data, config)
     train = run.data.train
     history = fit(
@@ -135,7 +136,7 @@ def fit_and_finish(run: PreparedRun, on_epoch: OnEpoch | None) -> dict[str, Any]
         finish_network(net)
     if chip is not None and chip.training == "plain":
         project(net)
-    save_model(run.folder.model, net, run.data.standard, run.folder.identity, task.targets)
+    save_model(run.folder.model, net, run.data.standard, identity, task.targets)
     return _finish(run, net, task, history)
 
 
@@ -234,7 +235,7 @@ def _finish(run: PreparedRun, net: RunNet, task: TrainingTask, history: History)
 
     fields, operations = describe_run(run.data, task, net, evaluated, reads_test=has_test)
     result |= fields
-    run.folder.write_result(result)
+    run.folder.write_result(result, run.config.identity())
 
     try:
         finished = FinishedRun(

@@ -15,15 +15,12 @@ from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.network import RunNet, network_of_run, rounded_network
 from nwavesdk.train.run_folder import RunFolder
 
-__all__ = ["CannotDriveError", "drive_weights", "example_inputs", "finetuned_network"]
+__all__ = ["CannotDriveError", "drive_weights", "finetuned_network"]
 
 # Number of recordings that drive the weights, and the share of the input in the fluctuations of a
 # recurrent layer.
 DRIVING_RECORDINGS = 32
 FEED_FORWARD_SHARE = 0.9
-
-# Values of inputs from which the steps of rounded inputs and weights are chosen.
-MAX_EXAMPLE_VALUES = 2**18
 
 
 class CannotDriveError(ValueError):
@@ -85,17 +82,10 @@ def finetuned_network(
     config = config.model_copy(update={"learning": recorded.learning})
     net = network_of_run(config, mismatch=mismatch)
     load_model(folder.model, net, folder.identity)
-    return net if bits is None else rounded_network(net, bits, example_inputs(train), trains=True)
+    return net if bits is None else rounded_network(net, bits, train.example_inputs(), trains=True)
 
 
 def _data_of(config: CompletedConfig) -> dict[str, Any]:
     """All that decides the recordings of the three sets."""
     choices = config.data.model_dump(exclude={"source", "test"})
     return {"data": choices, "facts": {"fingerprint": config.facts.fingerprint}}
-
-
-def example_inputs(train: Series) -> Tensor:
-    """Inputs of recordings that are spread over the training set, [B, T, F]."""
-    values = int(train.lengths.max()) * len(train.input.standard.mean)
-    count = min(len(train), max(1, MAX_EXAMPLE_VALUES // values))
-    return train.batch(np.linspace(0, len(train) - 1, count).astype(np.int64)).x

@@ -10,7 +10,6 @@ import torch
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.config import net_name
 from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Card, Details, FactList, Picture, Section, Table
 from nwavesdk.train.report.pictures import (
@@ -139,7 +138,7 @@ def _facts(run: FinishedRun) -> dict[str, str]:
     texts = {
         "recordings": facts.split_reason,
         f"length of {unit}": " to ".join(f"{length:,}" for length in lengths) + f" steps{step}",
-        "network": f"{net_name(config)}, {result['parameters']:,} weights",
+        "network": f"{config.net_name}, {result['parameters']:,} weights",
     }
 
     # Facts of some runs: a schedule of the surrogate, a chip.
@@ -160,9 +159,8 @@ def _facts(run: FinishedRun) -> dict[str, str]:
 
 def _layers(run: FinishedRun) -> Table:
     """The layers that spike."""
-    evaluation = run.evaluation
-    shares = zip(*evaluation.layers().values(), strict=True)
-    layers = zip(run.layer_titles, evaluation.neuron_rates.values(), shares, strict=True)
+    shares = zip(*(run.result[name] for name in ("rates", "dead", "saturated")), strict=True)
+    layers = zip(run.layer_titles, run.evaluation.neuron_rates.values(), shares, strict=True)
     return Table(
         "Layers",
         f"Of layers that spike, on the {run.part} set: spikes per step and neuron, and shares of "
