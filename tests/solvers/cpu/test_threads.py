@@ -254,8 +254,7 @@ else:
     ctypes.CDLL(shutil.copy(*mine, sys.argv[1]))
     print(_openmp_team()._name == mine.pop())
 """
-    command = [sys.executable, "-c", code, str(tmp_path / "libgomp-another.so.1")]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    found = run_code(code, tmp_path, tmp_path / "libgomp-another.so.1").stdout.strip()
     if found == "skip":
         pytest.skip("torch brings no OpenMP library of its own")
     assert found == "True"

@@ -385,16 +385,9 @@ for name in ("cache_misses", "cache_hits"):
 """
 
 
-def compile_in_new_process(cache):
-    return run_code(PROGRAM, cache, NWAVESDK_CACHE=str(cache))
-
-
-def test_another_process_repairs_damaged_code_and_the_next_compiles_nothing(tmp_path):
+def test_another_process_compiles_nothing(tmp_path):
+    run_code(PROGRAM, tmp_path)
     # Each kernel has one form, for binary inputs and for others.
-    assert compile_in_new_process(tmp_path).stdout.strip() == "5 0"
-    (code,) = (tmp_path / "compiled").glob("*.sum_weight_rows.*.kernel")
-    code.write_bytes(b"\xff" * 500)
-    assert compile_in_new_process(tmp_path).stderr.count("was damaged") == 1
-    last = compile_in_new_process(tmp_path)
-    assert last.stdout.strip() == "0 5"
-    assert last.stderr == ""
+    other = run_code(PROGRAM, tmp_path)
+    assert other.stdout.strip() == "0 5"
+    assert other.stderr == ""
