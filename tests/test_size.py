@@ -33,10 +33,11 @@ MAX_STATEMENTS = {
     # 7 more: the choice of a hidden neuron, next to the catalogue.
     "layers": 2587,
     "interop": 2981,
-    "net": 1671,
-    "deploy": 847,
+    # 3 more: the mode of a net changes and returns in one function, for three packages.
+    "net": 1674,
+    "deploy": 845,
 }
-MAX_STATEMENTS_OF_OTHERS = 4278
+MAX_STATEMENTS_OF_OTHERS = 4270
 MAX_STATEMENTS_OF_TESTS = 31510
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.

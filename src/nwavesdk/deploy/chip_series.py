@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.layers.lengths import check_lengths
 from nwavesdk.metrics import population_counts
+from nwavesdk.net.calls import in_eval
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train.fit.seeds import chip_seed
 
@@ -138,18 +140,12 @@ def draw_series(
     seed = whole_number("draw_series", "seed", seed, least=0, most=2**32 - 1)
     wanted = finite_number("draw_series", "wanted", wanted, least=0, most=1)
 
-    was_training = model.training
     start = time.perf_counter()
     seeds = [chip_seed(seed, "chips", i, drawn=True) for i in range(n)]
-    model.eval()
-    try:
+    count = count or partial(count_right, model, x, labels, n_classes, lengths=lengths)
+    with in_eval(model):
         (designed,) = count_right(model, x, labels, n_classes, [None], lengths).tolist()
-        if count is None:
-            right = count_right(model, x, labels, n_classes, seeds, lengths)
-        else:
-            right = count(seeds)
-    finally:
-        model.train(was_training)
+        right = count(seeds)
 
     accuracy = tuple((right.double() / len(labels)).tolist())
     seconds = time.perf_counter() - start

@@ -7,10 +7,8 @@ Design requirements:
     - Modules that cannot be counted are named in the result. They never count as 0 silently.
 """
 
-import contextlib
 import math
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -23,6 +21,7 @@ from nwavesdk.layers.lengths import check_lengths
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.metrics.operations import EdgeOperations, LayerActivity, Operations
 from nwavesdk.net import Edge, find_edges
+from nwavesdk.net.calls import in_eval
 from nwavesdk.net.fan_out import fan_out, has_known_fan_out, input_axes, reads_past
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.wiring import watch_calls
@@ -182,7 +181,7 @@ class OperationCounter:
             lengths = torch.full((len(x),), x.shape[1])
         lengths = check_lengths("count_operations", lengths, x)
 
-        with _in_eval(self._net):
+        with in_eval(self._net):
             # From long to short, so that the fan-outs of the longest recordings come first.
             for length in sorted(set(lengths.tolist()), reverse=True):
                 indices = (lengths == length).nonzero().flatten()
@@ -303,15 +302,3 @@ def _count_nonzeros(x: Tensor, shape: torch.Size) -> Tensor:
 def _is_binary(x: Tensor) -> bool:
     values = x.coalesce().values() if x.is_sparse else x
     return bool(((values == 0) | (values.abs() == 1)).all())
-
-
-@contextlib.contextmanager
-def _in_eval(net: nn.Module) -> Iterator[None]:
-    """Put the net into `eval()` within a `with` block, and then each module into its old mode."""
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, is_training in modes:
-            module.training = is_training

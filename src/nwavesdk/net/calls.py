@@ -1,4 +1,4 @@
-"""Calls of modules without torch's work for hooks, and replaced attributes of modules."""
+"""Calls of modules without torch's work for hooks, and attributes that change for a while."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_module
 
-__all__ = ["Outputs", "call_module", "is_watched", "replaced"]
+__all__ = ["Outputs", "call_module", "in_eval", "is_watched", "replaced"]
 
 # Spikes and membranes of a module, or twice the output of a module without membranes.
 Outputs = tuple[Tensor, Tensor]
@@ -60,3 +60,11 @@ def replaced(changes: Iterable[tuple[nn.Module, str, Any]]) -> Iterator[None]:
         for attributes, name, value in reversed(before):
             attributes.pop(name, None)
             attributes.update(value)
+
+
+@contextmanager
+def in_eval(model: nn.Module) -> Iterator[None]:
+    """Within a `with` block, a model is in `eval()`; each module then returns to its mode."""
+    with replaced([(module, "training", module.training) for module in model.modules()]):
+        model.eval()
+        yield

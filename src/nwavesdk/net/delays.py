@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from nwavesdk.layers.delays import DelayedSynapse
 from nwavesdk.layers.prepare import prepared_modules
 from nwavesdk.layers.recurrent_delays import RecurrentDelays
-from nwavesdk.net.calls import replaced
+from nwavesdk.net.calls import in_eval, replaced
 
 __all__ = ["RoundingChange", "narrow_delays", "rounding_change"]
 
@@ -105,8 +105,7 @@ def rounding_change(
     distances = [(module.delays - module.delays.round()).abs().flatten() for module in delayed]
 
     values = []
-    with replaced([(module, "training", module.training) for module in model.modules()]):
-        model.eval()
+    with in_eval(model):
         for interpolates in (True, False):
             with replaced([(module, "interpolates_in_eval", interpolates) for module in delayed]):
                 values.append(float(measure(model)))
