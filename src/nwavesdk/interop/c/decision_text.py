@@ -1,7 +1,7 @@
 """The decision of a detector in C: `NAME_decision.h`, and how a program prints detections."""
 
 from importlib import resources
-from typing import Any, NamedTuple
+from typing import Any
 
 from nwavesdk.interop.c.tables import c_float, c_string
 from nwavesdk.train import Decision, TrainedRun
@@ -26,35 +26,27 @@ static const char *const net_events[] = {{{events}}};
 """
 
 
-class StepTexts(NamedTuple):
-    """Parts of a program that runs a net: what it prints after a step, and what it needs for it."""
-
-    include: str
-    state: str
-    start: str
-    after: str
-
-
-OUTPUTS = StepTexts(
-    include="",
-    state="",
-    start="",
-    after="""\
-for (int i = 0; i < NET_OUTPUTS; i++) printf("%.9g ", (double)outputs[i]);
-printf("\\n");
+# Parts of a program that runs a net: the text that prints after a step, and what it needs for it.
+OUTPUTS = {
+    "include": "",
+    "state": "",
+    "start": "",
+    "after": """\
+            for (int i = 0; i < NET_OUTPUTS; i++) printf("%.9g ", (double)outputs[i]);
+            printf("\\n");
 """,
-)
-DETECTIONS = StepTexts(
-    include='#include "net_decision.h"\n',
-    state="static net_decision decision;\n",
-    start="net_decision_init(&decision);\n",
-    after="""\
-const int event = net_decide(&decision, outputs);
-if (event >= 0)
-    printf("%9.2f s  %s  %.1f\\n", net_seconds(&decision), net_events[event],
-           (double)decision.smoothed[event]);
+}
+DETECTIONS = {
+    "include": '#include "net_decision.h"\n',
+    "state": "static net_decision decision;\n",
+    "start": "    net_decision_init(&decision);\n",
+    "after": """\
+            const int event = net_decide(&decision, outputs);
+            if (event >= 0)
+                printf("%9.2f s  %s  %.1f\\n", net_seconds(&decision), net_events[event],
+                       (double)decision.smoothed[event]);
 """,
-)
+}
 
 
 def decision_header(
@@ -122,7 +114,7 @@ def decision_of_run(trained: TrainedRun) -> str:
     )
 
 
-def step_texts(name: str, *, detects: bool) -> StepTexts:
+def step_texts(name: str, *, detects: bool) -> dict[str, str]:
     """Parts of a program that prints detections or outputs.
 
     Args:
@@ -130,7 +122,7 @@ def step_texts(name: str, *, detects: bool) -> StepTexts:
         detects: Whether it prints detections.
     """
     texts = DETECTIONS if detects else OUTPUTS
-    return StepTexts(*(with_prefix(text, name) for text in texts))
+    return {key: with_prefix(text, name) for key, text in texts.items()}
 
 
 def with_prefix(text: str, name: str) -> str:

@@ -1,7 +1,6 @@
 """The files next to an exported net: `example.c`, `CMakeLists.txt` and `README.md`."""
 
 from collections.abc import Sequence
-from textwrap import indent
 
 from nwavesdk.interop.c.decision_text import step_texts
 from nwavesdk.interop.c.net_text import NetText
@@ -31,7 +30,6 @@ def folder_texts(
         detects: Whether the example prints detections in place of outputs.
         is_scaled: Whether the net scales rows of values.
     """
-    parts = step_texts(text.name, detects=detects)
     values = {
         "name": text.name,
         "upper": text.name.upper(),
@@ -47,10 +45,7 @@ def folder_texts(
         "add": "",
         "result": "",
         "class": "",
-        "include": parts.include,
-        "state": parts.state,
-        "start": indent(parts.start, " " * 4),
-        "after": indent(parts.after, " " * 12),
+        **step_texts(text.name, detects=detects),
     }
     if not detects:
         printed = "the outputs of each step, at the end their sums, and the class of a classifier"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from importlib import resources
-from textwrap import indent
 
 from nwavesdk.interop.c.decision_text import step_texts
 from nwavesdk.interop.c.log_mel import FixedLogMel
@@ -108,7 +107,6 @@ def front_end_files(
         The text of each file, by its name: a header, the tables, the runtime and `listen.c`.
     """
     numbers = front_end.numbers
-    parts = step_texts(name, detects=detects)
     values = {
         "name": name,
         "upper": name.upper(),
@@ -117,10 +115,7 @@ def front_end_files(
         "width": numbers["WIDTH"],
         "slots": numbers["SIZE"] + 1,
         "hold": hold,
-        "include": parts.include,
-        "state": parts.state,
-        "start": indent(parts.start, " " * 4),
-        "after": indent(parts.after, " " * 12),
+        **step_texts(name, detects=detects),
     }
 
     macros = {
