@@ -70,18 +70,27 @@ def store(name: str, **parts: Any) -> Result:
     return row
 
 
-def train(one: DevelopmentSet, data: Path | str, seed: int, threads: int) -> Result:
+def train(data_set: DevelopmentSet, data: Path | str, seed: int, threads: int) -> Result:
     """The result of `nwave train` for a seed: of a new run, a continued one, or a finished one.
 
     Raises:
         RuntimeError: If the command failed; the message has the end of its output.
     """
-    out = RUNS / one.name / f"seed-{seed}"
-    words = ["--data", str(data), *one.options(), "--seed", str(seed), "--out", str(out), "--json"]
+    out = RUNS / data_set.name / f"seed-{seed}"
+    words = [
+        "--data",
+        str(data),
+        *data_set.options(),
+        "--seed",
+        str(seed),
+        "--out",
+        str(out),
+        "--json",
+    ]
     if (out / "config.json").is_file():  # a single run; folds continue without it
         words.append("--resume")
     # Folds run side by side, on one thread each.
-    words += ["--jobs", str(threads)] if one.fold is not None else []
+    words += ["--jobs", str(threads)] if data_set.fold is not None else []
     count = {name: str(threads) for name in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
     process = subprocess.run(
         [sys.executable, "-c", "from nwavesdk.cli import main; main()", "train", *words],
@@ -91,7 +100,7 @@ def train(one: DevelopmentSet, data: Path | str, seed: int, threads: int) -> Res
         text=True,
     )
     if process.returncode:
-        raise RuntimeError(f"{one.name}, seed {seed}: {process.stderr.strip()[-800:]}")
+        raise RuntimeError(f"{data_set.name}, seed {seed}: {process.stderr.strip()[-800:]}")
     result: Result = json.loads(process.stdout)
     return result
 
@@ -125,39 +134,42 @@ def run_numbers(result: Mapping[str, Any], *, outputs_spike: bool = False) -> Re
     return numbers
 
 
-def measure_row(one: DevelopmentSet, data: Path | str, seeds: int, threads: int) -> None:
+def measure_row(data_set: DevelopmentSet, data: Path | str, seeds: int, threads: int) -> None:
     """Train with each seed that has no numbers yet, and store them."""
-    row = read_row(one.name)
-    command = shlex.join(["nwave", "train", "--data", one.path, *one.options()])
+    row = read_row(data_set.name)
+    command = shlex.join(["nwave", "train", "--data", data_set.path, *data_set.options()])
     results = row["seeds"] if row["command"] == command else []
     for seed in set(range(seeds)) - {result["seed"] for result in results}:
         numbers = run_numbers(
-            train(one, data, seed, threads), outputs_spike=one.net_options.get("name") == "lif"
+            train(data_set, data, seed, threads),
+            outputs_spike=data_set.net_options.get("name") == "lif",
         )
         results = sorted([*results, {"seed": seed, **numbers}], key=lambda result: result["seed"])
-        store(one.name, command=command, seeds=results)
-        print(f"{one.name}, seed {seed}: {100 * numbers['accuracy']:.2f} %", file=sys.stderr)
+        store(data_set.name, command=command, seeds=results)
+        print(f"{data_set.name}, seed {seed}: {100 * numbers['accuracy']:.2f} %", file=sys.stderr)
 
 
 def measure_baselines(
-    one: DevelopmentSet, data: Path | str, seeds: int, methods: list[str]
+    data_set: DevelopmentSet, data: Path | str, seeds: int, methods: list[str]
 ) -> None:
     """Measure the baselines that have no numbers yet, and store them."""
-    results = read_row(one.name)["baselines"]
+    results = read_row(data_set.name)["baselines"]
     done = {(result["method"], result["seed"]) for result in results}
     # A net of ours has no part in the features.
-    sections = one.choices(data)
+    sections = data_set.choices(data)
     choices = {name: sections[name] for name in ("data", "task") if name in sections}
     for method in methods:
         for seed in range(seeds if baselines.METHODS[method] else 1):
             if (method, seed) in done:
                 continue
-            result = baselines.measure(choices, method, seed, one.learning_options.get("epochs"))
+            result = baselines.measure(
+                choices, method, seed, data_set.learning_options.get("epochs")
+            )
             if result is None:
                 break
             results = [*results, result]
-            store(one.name, baselines=results)
-            print(f"{one.name}: {baselines.mean_line([result])}", file=sys.stderr)
+            store(data_set.name, baselines=results)
+            print(f"{data_set.name}: {baselines.mean_line([result])}", file=sys.stderr)
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -183,13 +195,13 @@ def operations_text(results: list[Result]) -> str:
     return f"{sparse / 1e6:.2f} ({dense / 1e6:.2f})"
 
 
-def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
+def table_row(data_set: DevelopmentSet, row: Mapping[str, Any]) -> str:
     """A row of the table, in Markdown."""
     results = row["seeds"]
     accuracies = [100 * result["accuracy"] for result in results]
     verdict = ""
-    if accuracies and one.goal is not None:
-        verdict = "met" if statistics.fmean(accuracies) >= one.goal else "missed"
+    if accuracies and data_set.goal is not None:
+        verdict = "met" if statistics.fmean(accuracies) >= data_set.goal else "missed"
     rates = ""
     if results:
         layers = zip(*(result["rates"] for result in results), strict=True)
@@ -201,11 +213,11 @@ def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
         for method in ("cnn", "cnn-augmented", "svm")
     ]
     cells = [
-        one.name,
+        data_set.name,
         # Results that do not name their version have the first one.
         ", ".join(sorted({str(result.get("split_version", 1)) for result in results})),
         spread(accuracies),
-        f"≥ {one.goal:g}" if one.goal is not None else "-",
+        f"≥ {data_set.goal:g}" if data_set.goal is not None else "-",
         verdict,
         *by_method,
         rates,
@@ -219,10 +231,10 @@ def table_row(one: DevelopmentSet, row: Mapping[str, Any]) -> str:
 def table() -> Iterator[str]:
     """The lines of the table of all rows with results."""
     yield HEADER
-    for one in SETS:
-        row = read_row(one.name)
+    for data_set in SETS:
+        row = read_row(data_set.name)
         if row["seeds"] or row["baselines"]:
-            yield table_row(one, row)
+            yield table_row(data_set, row)
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -248,15 +260,18 @@ def main(
     """Measure the rows that are asked for, and print the table."""
     torch.set_num_threads(threads)
     names = None if only is None else split_commas("--only", only)
-    for one in [] if only_table else chosen_sets(names):
-        data = find_data(one, data_folder.resolve())
+    for data_set in [] if only_table else chosen_sets(names):
+        data = find_data(data_set, data_folder.resolve())
         if data is None:
-            print(f"{one.name}: {one.path} is not in {data_folder}: skipped", file=sys.stderr)
+            print(
+                f"{data_set.name}: {data_set.path} is not in {data_folder}: skipped",
+                file=sys.stderr,
+            )
             continue
         if not only_baselines:
-            measure_row(one, data, seeds, threads)
+            measure_row(data_set, data, seeds, threads)
         if with_baselines or only_baselines:
-            measure_baselines(one, data, seeds, split_commas("--methods", methods))
+            measure_baselines(data_set, data, seeds, split_commas("--methods", methods))
     print(*table(), sep="\n")
 
 

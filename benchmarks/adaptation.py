@@ -39,7 +39,8 @@ def accuracies_of(
         adapted = run.adapt(files[:count]) if count else run
         predictions = adapted.predict(rest)
         right = [
-            one.class_name == file.parent.name for one, file in zip(predictions, rest, strict=True)
+            prediction.class_name == file.parent.name
+            for prediction, file in zip(predictions, rest, strict=True)
         ]
         accuracies.append(float(np.mean(right)))
     return accuracies

@@ -200,9 +200,9 @@ def main(
     measured: list[Result] = []
     for name in names:
         n_seeds = seeds if METHODS[name] else 1
-        found = (measure(choices, name, seed, epochs) for seed in range(n_seeds))
+        tried = (measure(choices, name, seed, epochs) for seed in range(n_seeds))
         try:
-            results = [result for result in found if result is not None]
+            results = [result for result in tried if result is not None]
         except ValueError as error:
             sys.exit(str(error))
         if not results:

@@ -84,12 +84,12 @@ def main() -> None:
         print(f"\n{count} busy processes on {usable_cores()} cores")
         print(f"{'':<48} {'1 thread, ms':>14}", *(f"{n:>4} threads" for n in numbers[1:]))
         for name in rounds[0][0]:
-            one = statistics.median(first[name] for first, *_ in rounds)
+            base = statistics.median(first[name] for first, *_ in rounds)
             ratios = [
                 statistics.median(means[n - 1][name] / means[0][name] for means in rounds)
                 for n in numbers[1:]
             ]
-            print(f"{name:<48} {one:>14.2f}", *(f"{ratio:>10.2f} ×" for ratio in ratios))
+            print(f"{name:<48} {base:>14.2f}", *(f"{ratio:>10.2f} ×" for ratio in ratios))
 
 
 if __name__ == "__main__":

@@ -25,8 +25,8 @@ __all__ = ["Learned", "PictureNet", "StepNet", "learn", "macs_of", "net_for", "s
 
 BATCH = 64
 UPDATES = 1500
-LEAST_EPOCHS = 10
-MOST_EPOCHS = 200
+MIN_EPOCHS = 10
+MAX_EPOCHS = 200
 # Epochs at the end of which the validation set is read, about.
 EVALUATIONS = 60
 PEAK_RATE = 4e-3
@@ -239,7 +239,7 @@ def learn(
     size = min(BATCH, max(4, len(train) // 8))
     n_batches = math.ceil(len(train) / size)
     if epochs is None:
-        epochs = min(MOST_EPOCHS, max(LEAST_EPOCHS, round(UPDATES / n_batches)))
+        epochs = min(MAX_EPOCHS, max(MIN_EPOCHS, round(UPDATES / n_batches)))
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(net.parameters(), PEAK_RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(

@@ -175,24 +175,24 @@ def chosen_sets(names: Sequence[str] | None) -> list[DevelopmentSet]:
         ['ecg', 'nmnist']
     """
     if not names:
-        return [one for one in SETS if not one.is_optional]
-    known = {name for one in SETS for name in (one.name, one.kind)}
+        return [data_set for data_set in SETS if not data_set.is_optional]
+    known = {name for data_set in SETS for name in (data_set.name, data_set.kind)}
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"--only: got {unknown[0]!r}, expected one of {', '.join(sorted(known))}")
-    return [one for one in SETS if {one.name, one.kind} & set(names)]
+    return [data_set for data_set in SETS if {data_set.name, data_set.kind} & set(names)]
 
 
-def find_data(one: DevelopmentSet, folder: Path) -> Path | str | None:
+def find_data(data_set: DevelopmentSet, folder: Path) -> Path | str | None:
     """The place of a set's data: in the folder, in its folder `uea`, or of a package of Debian.
 
     Args:
-        one: The set.
+        data_set: The set.
         folder: The folder of all data.
 
     Returns:
         The path, `digits` for the data that are built in, or None if they are missing.
     """
-    if one.path == "digits":
-        return one.path
-    places = (folder / one.path, folder / "uea" / one.path, SYSTEM_FOLDER / one.path)
-    return next((place for place in places if place.exists()), None)
+    if data_set.path == "digits":
+        return data_set.path
+    places = (folder / data_set.path, folder / "uea" / data_set.path, SYSTEM_FOLDER / data_set.path)
+    return next((path for path in places if path.exists()), None)

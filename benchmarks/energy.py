@@ -47,7 +47,7 @@ AS_GOOD = 0.005  # by which the validation accuracy of the CNN may be lower
 # (and what we can do about it)", ISSCC, doi:10.1109/ISSCC.2014.6757323. A word of 32 bits is half
 # of the 64 bits in its table, from 8 KB of SRAM (least) and from 1 MB (most).
 ADD, MULTIPLY = 0.9, 3.7
-LEAST_WORD, MOST_WORD = 5.0, 50.0
+MIN_WORD, MAX_WORD = 5.0, 50.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Costs:
     @property
     def memory(self) -> tuple[float, float]:
         """Energy of memory [nJ]: few words from a small memory, and many from a large one."""
-        return self.least_words * LEAST_WORD / 1e3, self.most_words * MOST_WORD / 1e3
+        return self.least_words * MIN_WORD / 1e3, self.most_words * MAX_WORD / 1e3
 
 
 class OfOneLength(nn.Module):

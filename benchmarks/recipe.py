@@ -134,14 +134,16 @@ def cells_of(
 ) -> list[Cell]:
     """A cell for each setting, set and seed."""
     cells = []
-    for setting, (one, place), seed in itertools.product(settings, places.items(), range(seeds)):
+    for setting, (data_set, source), seed in itertools.product(
+        settings, places.items(), range(seeds)
+    ):
         values = {**fixed, **setting, "data.test": False}
-        if one.fold is not None:
-            values["data.fold"] = one.fold
-        choices = {**merged(one.choices(place), values), "seed": seed}
+        if data_set.fold is not None:
+            values["data.fold"] = data_set.fold
+        choices = {**merged(data_set.choices(source), values), "seed": seed}
         content = json.dumps(choices, sort_keys=True).encode()
-        path = folder / f"{one.name}-{sha256(content).hexdigest()[:12]}"
-        cells.append(Cell(path, one, setting_text(setting), choices))
+        path = folder / f"{data_set.name}-{sha256(content).hexdigest()[:12]}"
+        cells.append(Cell(path, data_set, setting_text(setting), choices))
     return cells
 
 
@@ -170,8 +172,8 @@ def table(cells: Sequence[Cell]) -> Iterator[str]:
         for name in names:
             chosen = [c for c in cells if (c.setting, c.data.name) == (setting, name)]
             numbers = [cell.numbers() for cell in chosen]
-            mean = 100 * statistics.fmean(one["validation"] for one in numbers)
-            rate = 100 * statistics.fmean(one["rate"] for one in numbers)
+            mean = 100 * statistics.fmean(cell["validation"] for cell in numbers)
+            rate = 100 * statistics.fmean(cell["rate"] for cell in numbers)
             means.append(mean)
             texts.append(f"{mean:.2f} (rate {rate:.1f})")
         yield f"| {setting} | {' | '.join(texts)} | {statistics.fmean(means):.2f} |"
@@ -216,10 +218,10 @@ def main(
     ]
     fixed = {field: values[0] for field, values in map(parse_assignment, fix or [])}
     sets = chosen_sets(None if only is None else split_commas("--only", only))
-    found = {one: find_data(one, data_folder.resolve()) for one in sets}
-    places = {one: place for one, place in found.items() if place is not None}
-    for one in found.keys() - places.keys():
-        print(f"{one.name}: {one.path} is not in {data_folder}: skipped", file=sys.stderr)
+    paths = {data_set: find_data(data_set, data_folder.resolve()) for data_set in sets}
+    places = {data_set: path for data_set, path in paths.items() if path is not None}
+    for data_set in paths.keys() - places.keys():
+        print(f"{data_set.name}: {data_set.path} is not in {data_folder}: skipped", file=sys.stderr)
     folder = RUNS / source_hash()
     begin_study(folder / "study.json", {"source": folder.name})
     cells = cells_of(places, settings, fixed, seeds, folder)

@@ -70,16 +70,16 @@ class Net(nn.Module):
         with torch.no_grad():
             self.readout.weight.mul_(readout_gain)
 
-    def charge(self, place: int, x: Tensor) -> Tensor:
+    def charge(self, index: int, x: Tensor) -> Tensor:
         """The input charge [B, T, N] of a recurrent layer."""
-        charge = self.synapses[place](x)
-        normed: Tensor = self.norms[place](charge.flatten(0, 1)).view_as(charge)
+        charge = self.synapses[index](x)
+        normed: Tensor = self.norms[index](charge.flatten(0, 1)).view_as(charge)
         return normed
 
     def forward(self, x: Tensor) -> Tensor:
         prepare_net(self)
-        for place, layer in enumerate(self.layers):
-            x = self.dropout(layer(self.charge(place, x))[0])
+        for index, layer in enumerate(self.layers):
+            x = self.dropout(layer(self.charge(index, x))[0])
         logits: Tensor = self.membranes(self.readout(x))[1].amax(1)
         return logits
 
@@ -88,9 +88,9 @@ class Net(nn.Module):
         prepare_net(self)
         records = {}
         spikes = x
-        for place, layer in enumerate(self.layers):
-            records[str(place)] = layer.record(self.charge(place, spikes), charge=True)
-            spikes = records[str(place)].spk
+        for index, layer in enumerate(self.layers):
+            records[str(index)] = layer.record(self.charge(index, spikes), charge=True)
+            spikes = records[str(index)].spk
         membranes = self.membranes(self.readout(spikes))[1]
         charges = [record.cur for record in records.values()]
         gradients = torch.autograd.grad(cross_entropy(membranes.amax(1), y), charges)

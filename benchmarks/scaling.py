@@ -141,14 +141,14 @@ def work(rank: int, folder: str) -> None:
 def fit(rows: list[list[float]], times: list[float]) -> list[float]:
     """Constants of at least 0 that make the relative errors small."""
     A, t = np.array(rows), np.array(times)
-    kept = list(range(A.shape[1]))
+    used = list(range(A.shape[1]))
     while True:
-        found = np.linalg.lstsq(A[:, kept] / t[:, None], np.ones(len(t)), rcond=None)[0]
-        if (found >= 0).all():
+        solution = np.linalg.lstsq(A[:, used] / t[:, None], np.ones(len(t)), rcond=None)[0]
+        if (solution >= 0).all():
             break
-        del kept[int(found.argmin())]
+        del used[int(solution.argmin())]
     values = np.zeros(A.shape[1])
-    values[kept] = found
+    values[used] = solution
     return [float(value) for value in values]
 
 

@@ -93,11 +93,11 @@ def product_calls(net: SpikingSequential, x: Tensor) -> dict[str, list[Callable[
     calls: dict[str, list[Callable[[], object]]] = {
         name: [] for name in ("forward", "back", "weights", "neurons forward", "neurons back")
     }
-    for place, (given, synapse) in enumerate(zip(inputs, synapses, strict=True)):
+    for index, (given, synapse) in enumerate(zip(inputs, synapses, strict=True)):
         weight = synapse.weight.detach()
         grad = torch.randn(*given.shape[:2], weight.shape[1])
         calls["forward"].append(lambda s=synapse, g=given, w=weight: s.charge(g, w))
-        if place:
+        if index:
             calls["back"].append(lambda g=grad, w=weight: g @ w.t())
         y = synapse.charge(given, synapse.weight)
         calls["weights"].append(

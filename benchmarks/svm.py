@@ -19,8 +19,8 @@ FRAMES = (16, 32)
 COSTS = (1.0, 10.0)
 
 # Recordings, or steps with a class of their own, that an SVM is fitted to at most.
-MOST_SAMPLES = 10_000
-MOST_STEPS = 5_000
+MAX_SAMPLES = 10_000
+MAX_STEPS = 5_000
 
 # Steps before and after a step that its class is decided by, every fourth of them.
 CONTEXT = 40
@@ -66,8 +66,8 @@ def fit_svm(train: Series, val: Series) -> FittedSvm:
     longest = int(train.lengths.max())
     choices = [None] if is_per_step else sorted({min(n, longest) for n in FRAMES})
     for frames in choices:
-        rows, labels = rows_of(train, frames, MOST_STEPS if is_per_step else MOST_SAMPLES)
-        val_rows, val_labels = rows_of(val, frames, MOST_STEPS)
+        rows, labels = rows_of(train, frames, MAX_STEPS if is_per_step else MAX_SAMPLES)
+        val_rows, val_labels = rows_of(val, frames, MAX_STEPS)
         for cost in COSTS:
             model = make_pipeline(StandardScaler(), SVC(C=cost)).fit(rows, labels)
             validation = float(model.score(val_rows, val_labels))

@@ -108,8 +108,8 @@ def measure(
     calls = {form_name: partial(form, conv, x) for form_name, form in forms.items()}
     upstream = torch.randn_like(conv(x))
     expected, *others = (run(call, upstream, leaves) for call in calls.values())
-    for found in others:
-        for mine, theirs in zip(expected, found, strict=True):
+    for tensors in others:
+        for mine, theirs in zip(expected, tensors, strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
     best = dict.fromkeys(calls, float("inf"))
     for _ in range(rounds):

@@ -57,9 +57,9 @@ def main() -> None:
     torch.set_num_threads(2)
     for B, T, N in SIZES:
         for name, surrogate in (("light", fast_sigmoid()), ("heavy", sigmoid())):
-            one, two = least_times((B, T, N), surrogate).values()
-            pairs = zip(("forward", "backward"), one, two, strict=True)
-            text = ", ".join(f"{what} {a:.1f} and {b:.1f}" for what, a, b in pairs)
+            times = zip(*least_times((B, T, N), surrogate).values(), strict=True)
+            pairs = zip(("forward", "backward"), times, strict=True)
+            text = ", ".join(f"{direction} {a:.1f} and {b:.1f}" for direction, (a, b) in pairs)
             print(f"{B * T * N:7} neuron-steps [{B}, {T}, {N}], {name}: {text}")
 
 

@@ -27,8 +27,8 @@ def draw_batch(size: int) -> tuple[Tensor, Tensor]:
     start = torch.randint(SIZE, (size,))
     step = torch.where(direction % 2 == 0, -1, 1)
     # The place of the bar in each frame; it comes in again on the other side.
-    place = (start[:, None] + step[:, None] * torch.arange(FRAMES)) % SIZE
-    columns = nn.functional.one_hot(place, SIZE)[:, :, None, :].expand(-1, -1, SIZE, -1)
+    position = (start[:, None] + step[:, None] * torch.arange(FRAMES)) % SIZE
+    columns = nn.functional.one_hot(position, SIZE)[:, :, None, :].expand(-1, -1, SIZE, -1)
     is_horizontal = (direction < 2)[:, None, None, None]
     frames = torch.where(is_horizontal, columns, columns.transpose(2, 3)).bool()
     noise = torch.rand(frames.shape) < NOISE

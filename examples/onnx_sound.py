@@ -60,9 +60,9 @@ frames = log_mel(sound, **features)[: about["length"]]
 # The scale: of the training set, and where the run has it, of the recording.
 mean, deviation = np.array(about["mean"]), np.array(about["deviation"])
 if about["standardize"]:
-    own = frames.std(axis=0)
-    own[own <= 1e-6 * np.abs(frames.mean(axis=0))] = 0  # constant but for rounding
-    factor = np.sqrt(np.mean((own / deviation) ** 2)) or 1
+    scale = frames.std(axis=0)
+    scale[scale <= 1e-6 * np.abs(frames.mean(axis=0))] = 0  # constant but for rounding
+    factor = np.sqrt(np.mean((scale / deviation) ** 2)) or 1
     least = about["least_change"] * np.sqrt(np.mean((1 / deviation) ** 2))
     deviation = deviation * max(factor, least)  # so that silence is not scaled up
 if about["center"]:

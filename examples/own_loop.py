@@ -70,10 +70,10 @@ def main() -> None:
         optimizer, PEAK_RATE, total_steps=steps, pct_start=0.2
     )
     for step in range(steps):
-        epoch, place = divmod(step, len(train) // BATCH)
-        if place == 0:
+        epoch, batch_number = divmod(step, len(train) // BATCH)
+        if batch_number == 0:
             order = torch.randperm(len(train)).tolist()
-        chosen = order[place * BATCH : (place + 1) * BATCH]
+        chosen = order[batch_number * BATCH : (batch_number + 1) * BATCH]
         batch = train.batch([train.variation_index(index, epoch) for index in chosen])
         # The cost of spikes comes in over the first quarter of the steps.
         _, loss = scores_and_loss(net, batch, SPIKE_COST * min(1.0, 4 * step / steps))

@@ -233,8 +233,8 @@ def make_shd(folder: Path) -> Path:
         with h5py.File(folder / f"shd_{part}.h5", "w") as file:
             for name, rows, kind in (("times", times, np.float16), ("units", units, np.int64)):
                 data = file.create_dataset(f"spikes/{name}", len(rows), h5py.vlen_dtype(kind))
-                for place, row in enumerate(rows):
-                    data[place] = row
+                for recording, row in enumerate(rows):
+                    data[recording] = row
             file["labels"] = labels
     return folder
 

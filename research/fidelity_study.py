@@ -234,14 +234,14 @@ def draw_widths(table: Table, path: Path) -> None:
         panels = figure.subplots(len(depths), len(WIDTHS), sharex=True, sharey=True, squeeze=False)
         for row, depth in zip(panels, depths, strict=True):
             for axes, width in zip(row, WIDTHS, strict=True):
-                for place, family in enumerate(FAMILIES):
+                for column, family in enumerate(FAMILIES):
                     at = {"depth": depth, "state": "initial", "width": width}
                     values = [
                         np.mean(table.nets(f"{family} {own_width:g}", "first", **at))
                         for own_width in SURROGATE_WIDTHS
                     ]
-                    hue = theme.hues[place % len(theme.hues)]
-                    style = "-" if place < len(theme.hues) else "--"
+                    hue = theme.hues[column % len(theme.hues)]
+                    style = "-" if column < len(theme.hues) else "--"
                     axes.plot(
                         SURROGATE_WIDTHS, values, style, color=hue, label=family, linewidth=1.3
                     )

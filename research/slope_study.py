@@ -185,13 +185,13 @@ def draw_curves(cells: list[dict[str, Any]], path: Path) -> None:
         for axes, depth in zip(panels, depths, strict=True):
             for arm, hue in zip(ARMS, (theme.hues[0], theme.hues[1]), strict=True):
                 own = [one for one in cells if (one["depth"], one["arm"]) == (depth, arm)]
-                for place, one in enumerate(own):
+                for index, one in enumerate(own):
                     accuracy = [row["val_accuracy"] for row in one["rows"]]
                     axes.plot(
                         range(1, len(accuracy) + 1),
                         accuracy,
                         color=hue,
-                        label="" if place else arm,
+                        label="" if index else arm,
                         linewidth=1.2,
                     )
             axes.axhline(0.1, color=theme.faint, linestyle=":")

@@ -143,10 +143,10 @@ def draw_accuracy(contents: dict[str, dict[str, Any]], path: Path) -> None:
             panels, sorted(about.items(), key=_panel_order), strict=False
         ):
             arms = sorted(contents[name]["arms"].items(), key=lambda arm: _half_width(arm[0]))
-            for place, (surrogate, arm) in enumerate(arms):
+            for height, (surrogate, arm) in enumerate(arms):
                 hue = theme.hues[surrogate.startswith("fast_sigmoid")]
-                axes.plot(arm["interval"], [place, place], color=hue, linewidth=1.6)
-                axes.plot(arm["mean"], place, "o", color=hue, markersize=4)
+                axes.plot(arm["interval"], [height, height], color=hue, linewidth=1.6)
+                axes.plot(arm["mean"], height, "o", color=hue, markersize=4)
             names = [f"{text.split('(')[0]}, {_half_width(text):.2g}" for text, _ in arms]
             axes.set(yticks=range(len(arms)), yticklabels=names, ylim=(-0.6, len(arms) - 0.4))
             axes.set_title(title, fontsize=9)

@@ -19,7 +19,7 @@ from benchmarks.peers import plain
 
 # Other load on the machine disturbs single runs, so there are many; long calls get fewer.
 FEWEST_RUNS = 15
-MOST_RUNS = 60
+MAX_RUNS = 60
 RUN_MS = 1.0
 BUDGET_MS = 500.0
 
@@ -101,4 +101,4 @@ def _row(
 def _number_of_runs(call: Callable[[], object]) -> int:
     """How often to time a call and its rivals."""
     (milliseconds,) = time_in_turn({"call": call}, 1, least=0.0)["call"]
-    return max(FEWEST_RUNS, min(MOST_RUNS, round(BUDGET_MS / max(milliseconds, RUN_MS))))
+    return max(FEWEST_RUNS, min(MAX_RUNS, round(BUDGET_MS / max(milliseconds, RUN_MS))))

@@ -128,8 +128,8 @@ def measure(model: Any, points: Tensor, counts: bool) -> dict[str, Any]:
         metrics[1] += [ActivationSparsity, SynapticOperations]
         metrics[1] += [MembraneUpdates] if is_ours else []
     with torch.no_grad():
-        found = run_harness(wrapped, DataLoader(data, batch_size=LEARNED), metrics)
-    return {name: round(value, 4) for name, value in found.items()}
+        outcome = run_harness(wrapped, DataLoader(data, batch_size=LEARNED), metrics)
+    return {name: round(value, 4) for name, value in outcome.items()}
 
 
 def table_lines(rows: list[dict[str, Any]]) -> list[str]:

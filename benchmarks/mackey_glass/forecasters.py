@@ -103,8 +103,8 @@ class Spiking(_Forecaster):
             # The change that leads from the noisy point to the next true one.
             wanted = targets[pieces] - noise[..., -1] * deviation / step
             prepare_net(self.net)
-            found = self.net(inputs[pieces] + noise)[1][..., 0]
-            loss = mse_loss(found[:, self.IGNORED :], wanted[:, self.IGNORED :])
+            predicted = self.net(inputs[pieces] + noise)[1][..., 0]
+            loss = mse_loss(predicted[:, self.IGNORED :], wanted[:, self.IGNORED :])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -31,8 +31,8 @@ def recurrent_peers(
     peers: dict[str, ModuleType], nearest: dict[str, str]
 ) -> dict[str, tuple[PeerNeuron, str]]:
     """For each peer its nearest neuron of two states, and plain torch's adLIF."""
-    found = {name: (peer.NEURONS[nearest[name]](), nearest[name]) for name, peer in peers.items()}
-    return {**found, "torch": (plain.NEURONS["AdLIFLayer"](), "AdLIFLayer")}
+    neurons = {name: (peer.NEURONS[nearest[name]](), nearest[name]) for name, peer in peers.items()}
+    return {**neurons, "torch": (plain.NEURONS["AdLIFLayer"](), "AdLIFLayer")}
 
 
 def conv_step(

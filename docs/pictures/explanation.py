@@ -41,9 +41,9 @@ def _expected_loss(weights: Tensor, width: float = 0.3, draws: int = 1500) -> Te
     return ((count - WANTED) ** 2).mean(0)
 
 
-def _label(axes: Axes, place: tuple[float, float], text: str, color: str) -> None:
+def _label(axes: Axes, position: tuple[float, float], text: str, color: str) -> None:
     """Write the name of a line next to it, in its color."""
-    axes.text(*place, text, color=color, fontsize=FONT)
+    axes.text(*position, text, color=color, fontsize=FONT)
 
 
 def _tidy(axes: Axes, **texts: str) -> None:
@@ -131,8 +131,8 @@ def depth() -> Figure:
         for surrogate, norm, color in zip(chosen, norms, colors, strict=False):
             axes.semilogy(range(1, 9), norm / norm[-1], color=color, marker=".")
             value = next(iter(vars(surrogate).values()))
-            place = 0.8, norm[0] / norm[-1]
-            axes.text(*place, f"{value:g}", color=color, ha="right", va="center", fontsize=FONT)
+            position = 0.8, norm[0] / norm[-1]
+            axes.text(*position, f"{value:g}", color=color, ha="right", va="center", fontsize=FONT)
         _tidy(axes, title=title, xlabel="layer")
         axes.set_xlim(-0.6, 8.3)
         axes.set_xticks(range(1, 9))

@@ -40,7 +40,7 @@ def card_data(_: dict[str, Any], theme: Theme) -> Figure:
     figure = Figure(SIZE)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.4, 1))
     sound, series, events = (
-        figure.add_subplot(grid[place]) for place in (np.s_[:, 0], np.s_[0, 1], np.s_[1, 1])
+        figure.add_subplot(grid[cell]) for cell in (np.s_[:, 0], np.s_[0, 1], np.s_[1, 1])
     )
     sound.imshow(spoken().T, origin="lower", aspect="auto", cmap=theme.ramp)
     time = np.linspace(0, 3, 200)

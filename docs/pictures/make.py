@@ -74,8 +74,8 @@ def encoders() -> Figure:
 
 def _draw_values(axes: Axes, spikes: Tensor, title: str) -> None:
     """Draw the spikes of values from 0 to 1, [1, steps, values]."""
-    step, place = spikes[0].nonzero(as_tuple=True)
-    values = place / (spikes.shape[2] - 1)
+    step, neuron = spikes[0].nonzero(as_tuple=True)
+    values = neuron / (spikes.shape[2] - 1)
     axes.scatter(step, values, s=14, marker="|", color=BLUE, linewidths=1.1)
     axes.set(title=title, xlabel="step", ylabel="value")
 
@@ -93,8 +93,8 @@ def _draw_changes(
     for channel, (name, color) in enumerate((("ON", BLUE), ("OFF", ORANGE))):
         count = spikes[0, :, channel]
         (step,) = count.nonzero(as_tuple=True)
-        place = torch.full((len(step),), -0.1 - 0.12 * channel)
-        axes.scatter(step, place, s=30 * count[step], marker="|", color=color, label=name)
+        height = torch.full((len(step),), -0.1 - 0.12 * channel)
+        axes.scatter(step, height, s=30 * count[step], marker="|", color=color, label=name)
     axes.set(title=f"{title}: threshold {threshold}", xlabel="step", ylabel="value")
     axes.legend(loc="upper left", ncols=4, fontsize=7)
     axes.set_ylim(-0.3, 1.45)

@@ -43,7 +43,7 @@ def draw_frame(t: int, u: Tensor, spikes: Tensor) -> Figure:
     gradient = SURROGATE.derivative(z)
     over_time = np.arange(T)
     top, bottom, curve = (
-        figure.add_subplot(grid[place]) for place in (np.s_[0, 0], np.s_[1, 0], np.s_[:, 1])
+        figure.add_subplot(grid[cell]) for cell in (np.s_[0, 0], np.s_[1, 0], np.s_[:, 1])
     )
     top.axhline(1, color=PALE, linewidth=1)
     top.plot(over_time, u, color=PALE)

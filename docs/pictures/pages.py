@@ -79,9 +79,9 @@ def recipes() -> Figure:
     axes = figure.subplots()
     styles = [("spiking net", BLUE, "o"), ("SVM", INK, "x"), ("CNN", ORANGE, "d")]
     for column, (label, color, marker) in enumerate(styles):
-        places = [place for place, row in enumerate(rows) if row[column]]
-        means = [float(rows[place][column][0]) for place in places]
-        errors = [float((rows[place][column] + ["0"])[1]) for place in places]
+        places = [index for index, row in enumerate(rows) if row[column]]
+        means = [float(rows[index][column][0]) for index in places]
+        errors = [float((rows[index][column] + ["0"])[1]) for index in places]
         axes.errorbar(
             means, places, xerr=errors, fmt=marker, color=color, label=label, markersize=5
         )
@@ -130,12 +130,12 @@ def exchange() -> Figure:
     graph.set(xlim=(-0.6, 5.6), ylim=(-0.6, 1.8), title="modules of a net, nodes of its graph")
     graph.axis("off")
 
-    one = nir.LI(
+    readout = nir.LI(
         tau=torch.tensor([20e-3]).numpy(), r=torch.ones(1).numpy(), v_leak=torch.zeros(1).numpy()
     )
     for method, color in (("exact", BLUE), ("euler", ORANGE)):
         step = 10e-3
-        single = from_nir(nir.NIRGraph.from_list(one), dt=step, discretization=method)
+        single = from_nir(nir.NIRGraph.from_list(readout), dt=step, discretization=method)
         prepare_net(single)
         _, mem = single(torch.ones(1, 8, 1))
         time = torch.arange(9) * step * 1e3

@@ -127,12 +127,12 @@ def _shown_type(attr: griffe.Attribute) -> Any:
 def _with_layer(text: str, values: list[str]) -> str:
     """The docstring of an equation, whose input and states are no arguments of the layer."""
     texts = [re.compile(rf"^    {value}:(?:.*\n)(?:     .*\n)*", re.MULTILINE) for value in values]
-    moved = [found[0] for found in (one.search(text) for one in texts) if found is not None]
-    for one in texts:
-        text = one.sub("", text)
+    moved = [match[0] for match in (pattern.search(text) for pattern in texts) if match is not None]
+    for pattern in texts:
+        text = pattern.sub("", text)
     text = SET_BY_LAYER.sub("", text)
     text = text.replace("Args:", LAYER_ARGUMENTS, 1)
-    items = "\n".join(f"    - {' '.join(one.split())}" for one in moved)
+    items = "\n".join(f"    - {' '.join(part.split())}" for part in moved)
     return f"{text.rstrip()}\n\nInput and states:\n{items}\n"
 
 

@@ -230,8 +230,8 @@ def _folder_rows(names: dict[str, str]) -> list[str]:
         r"^        (\w+): (.+(?:\n            .+)*)", RunFolder.__doc__ or "", re.M
     )
     rows = {key: " ".join(text.split()) for key, text in described}
-    kept = [key for key in names if key != "pictures"]
-    return [f"| `{names[key]}` | {rows[key]} |" for key in kept]
+    keys = [key for key in names if key != "pictures"]
+    return [f"| `{names[key]}` | {rows[key]} |" for key in keys]
 
 
 def _fields(model: type[FrozenModel]) -> str:

@@ -47,14 +47,14 @@ def generated_pages() -> dict[str, str | bytes]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the generated pages. `mkdocs serve` makes them once."""
-    for place, content in generated_pages().items():
-        files.append(File.generated(config, place, content=content))
-    for file, place in ROOT_PAGES.items():
+    for uri, content in generated_pages().items():
+        files.append(File.generated(config, uri, content=content))
+    for file, uri in ROOT_PAGES.items():
         text = (ROOT / file).read_text().replace("](results/", "](../benchmarks/results/")
-        files.append(File.generated(config, place, content=text))
+        files.append(File.generated(config, uri, content=text))
     for picture in [*(ROOT / "research").rglob("*.png"), *(ROOT / "benchmarks").rglob("*.png")]:
-        place = str(picture.relative_to(ROOT))
-        files.append(File.generated(config, place, abs_src_path=str(picture)))
+        uri = str(picture.relative_to(ROOT))
+        files.append(File.generated(config, uri, abs_src_path=str(picture)))
     return files
 
 
@@ -64,13 +64,13 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     def link(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0]
-        place = ROOT_PAGES.get(match[1], match[1].removeprefix("docs/"))
-        target = files.get_file_from_path(place)
-        if target is None or place == page.file.src_uri:
+        uri = ROOT_PAGES.get(match[1], match[1].removeprefix("docs/"))
+        target = files.get_file_from_path(uri)
+        if target is None or uri == page.file.src_uri:
             return match[0]
         depth = len(PurePosixPath(page.file.src_uri).parts) - 1
         name = match[1].removeprefix("docs/").removesuffix(".md")
-        return f"[{name}]({'../' * depth}{place})"
+        return f"[{name}]({'../' * depth}{uri})"
 
     if page.file.src_uri.startswith(NOT_SEARCHED):
         page.meta["search"] = {"exclude": True}

@@ -260,8 +260,8 @@ def _union_tables(section: str, tag: str, models: Mapping[str, type[FrozenModel]
     """A table of the fields that several classes of a section have, and one of each class."""
     rows = {name: _field_rows(model) for name, model in models.items()}
     owners: dict[str, list[str]] = {}
-    for name, own in rows.items():
-        for row in own:
+    for name, field_rows in rows.items():
+        for row in field_rows:
             owners.setdefault(row, []).append(name)
     shared = {row: names for row, names in owners.items() if len(names) > 1}
     lines = []
@@ -308,7 +308,7 @@ def _field_row(field: str, facts: dict[str, Any]) -> str:
 def _values(facts: dict[str, Any]) -> str:
     """What a field takes, from its schema."""
     if "anyOf" in facts:
-        return " or ".join(_values(one) for one in facts["anyOf"])
+        return " or ".join(_values(option) for option in facts["anyOf"])
     if "enum" in facts:
         return ", ".join(map(str, facts["enum"]))
     least = facts.get("minimum", facts.get("exclusiveMinimum"))

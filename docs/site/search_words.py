@@ -82,12 +82,12 @@ def has_wrong_words(words: Iterable[str]) -> bool:
     previous = ""
     for word in [*sorted(words), ""]:
         shared = _shared_letters(previous, word)
-        for place in range(len(previous), shared, -1):
+        for index in range(len(previous), shared, -1):
             node = path.pop()
             key = node.key()
             if known.setdefault(key, node.exact_key()) != node.exact_key():
                 return True
-            path[-1].edges[previous[place - 1]] = nodes.setdefault(key, node)
+            path[-1].edges[previous[index - 1]] = nodes.setdefault(key, node)
         for letter in word[shared:]:
             count += 1
             path[-1].edges[letter] = _Node(count)

@@ -136,17 +136,17 @@ axes.set(xlabel="epochs of training", ylabel="validation accuracy", ylim=(0, 1))
 # hidden layers for one recording, and the ten membranes of the read-out. The membrane of one digit
 # leaves the others while the word is spoken.
 
-one = val.batch([3])
+example = val.batch([3])
 prepare_net(net)
 with torch.no_grad():
-    recording = net.record(one.x)
+    recording = net.record(example.x)
 figure, axes = plt.subplots(3, 1, figsize=(7, 5), sharex=True, layout="constrained")
 for ax, name in zip(axes, ("1", "3"), strict=False):
     plot.raster(recording.layers[name].spk[0], ax).set(title=f"layer {name}", xlabel="")
 for digit, membrane in enumerate(recording.mem[0].T):
-    is_right = digit == one.y[0]
+    is_right = digit == example.y[0]
     axes[2].plot(membrane, color="tab:orange" if is_right else "lightgray")
-axes[2].set(title=f"read-out, orange: {digits.classes[one.y[0]]}", xlabel="step")
+axes[2].set(title=f"read-out, orange: {digits.classes[example.y[0]]}", xlabel="step")
 for name, rate in recording.rates().items():
     print(f"layer {name}: neurons spike in {rate:.1%} of the steps")
 

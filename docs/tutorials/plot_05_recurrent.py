@@ -41,8 +41,8 @@ def draw_batch(count):
     beat = 0.6 + 0.5 * torch.rand(count, 1)  # length of a beat [s]
     phase = (torch.arange(STEPS) * DT / beat + torch.rand(count, 1)) % 1
     signal = 0.02 * torch.randn(count, STEPS)
-    for place, width, height in BUMPS:
-        signal = signal + height * torch.exp(-((phase - place) ** 2) / (2 * width**2))
+    for center, width, height in BUMPS:
+        signal = signal + height * torch.exp(-((phase - center) ** 2) / (2 * width**2))
     return signal[..., None], torch.bucketize(phase, ENDS, right=True)
 
 
@@ -140,8 +140,8 @@ for kind in ("LIF", "recurrent", "AdLIF"):
     print(kind, [round(share, 3) for share in right.mean((1, 2)).tolist()], "of all steps")
 
 figure, axes = plt.subplots(figsize=(7, 2.8), layout="constrained")
-for place, (kind, values) in enumerate(recall.items()):
-    axes.bar([k + 0.27 * (place - 1) for k in range(6)], values, 0.25, label=kind)
+for group, (kind, values) in enumerate(recall.items()):
+    axes.bar([k + 0.27 * (group - 1) for k in range(6)], values, 0.25, label=kind)
 axes.set(xlabel="segment", xticks=range(6), xticklabels=SEGMENTS, ylabel="right steps [share]")
 axes.set_ylim(0, 1.2)
 axes.legend(ncols=3, loc="upper center")

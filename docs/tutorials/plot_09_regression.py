@@ -29,10 +29,10 @@ def draw_recordings(n):
     seconds = torch.arange(400) * 1e-3
     rate = 1 + 2 * torch.rand(n, 1)  # [Hz]
     phase = 2 * math.pi * (rate * seconds + torch.rand(n, 1))
-    place = 0.5 + 0.4 * torch.sin(phase)
+    position = 0.5 + 0.4 * torch.sin(phase)
     speed = 0.4 * 2 * math.pi * rate * torch.cos(phase)  # [1/s]
-    chance = 0.5 * encode_population(place[..., None], 40)
-    return torch.bernoulli(chance), torch.stack([place, speed], dim=2)
+    chance = 0.5 * encode_population(position[..., None], 40)
+    return torch.bernoulli(chance), torch.stack([position, speed], dim=2)
 
 
 torch.manual_seed(0)

@@ -140,7 +140,7 @@ class NoisyNet:
             sample = self.sample(1)
         self._parameters = _parameters_with_effect(self.net, sample.z.sum() + sample.loss.sum())
         self.parameters = tuple(self._parameters)
-        last = next(place for place, (_, module) in enumerate(modules) if module is noisy[-1])
+        last = next(index for index, (_, module) in enumerate(modules) if module is noisy[-1])
         before_last = {
             f"{name}.{key}"
             for name, module in modules[: last + 1]
