@@ -11,7 +11,6 @@ import torch
 from benchmarks import (
     busy,
     cases,
-    child,
     compare,
     course,
     delays,
@@ -431,7 +430,7 @@ def test_busy_times_each_case_next_to_processes_that_end(monkeypatch):
     monkeypatch.setattr(busy, "CASES", (LayerCase((2, 8, 4)),))
     monkeypatch.setattr(busy, "SECONDS", 0.02)
     monkeypatch.setattr(busy, "SETTLE", 0.0)
-    monkeypatch.setattr(child, "epochs", lambda *_: {"seconds": [0.5, 1.5]})
+    monkeypatch.setattr(busy, "epochs", lambda *_: {"seconds": [0.5, 1.5]})
     started = []
     popen = busy.subprocess.Popen
 

@@ -96,7 +96,7 @@ def test_the_layers_of_all_nets_fire(kind):
 @pytest.mark.usefixtures("_uncompiled")
 def test_rows_and_tables_from_small_cases(monkeypatch):
     monkeypatch.setattr(suite, "FEWEST_RUNS", 1)
-    monkeypatch.setattr(suite, "MOST_RUNS", 1)
+    monkeypatch.setattr(suite, "MAX_RUNS", 1)
     monkeypatch.setattr(cases, "NEXT_TO_PEERS", [NetCase(LOOP, 2, 4, sizes=SIZES)])
     monkeypatch.setattr(cases, "LIVE", NetCase("live", 1, 5, sizes=SIZES))
     monkeypatch.setattr(cases, "NEXT_TO_LOOP", [LayerCallCase((2, 4, 3))])
@@ -187,7 +187,7 @@ def test_rows_and_comparisons_use_the_tolerance_of_a_case(monkeypatch):
         for name, value in values.items()
     }
     loose = Contender(**calls, tolerance=1e-3)
-    monkeypatch.setattr(suite, "MOST_RUNS", suite.FEWEST_RUNS)
+    monkeypatch.setattr(suite, "MAX_RUNS", suite.FEWEST_RUNS)
     case = LayerCallCase((2, 4, 3))
     assert suite._row(case, loose, {})["parity"]["agrees"]
     assert not suite._row(case, replace(loose, tolerance=1e-5), {})["parity"]["agrees"]

@@ -8,8 +8,8 @@ from benchmarks.instrument import difference_text
 from benchmarks.peers import NAMES
 
 ORIGIN = (
-    "Medians of {runs} or more interleaved runs, and of our time over that of others in each run; "
-    "quartiles in brackets. Peers run step by step as their users write it, uncompiled."
+    "Medians of {runs} or more interleaved runs, and of our time over the time of others in each "
+    "run; quartiles in brackets. Peers run step by step as their users write it, uncompiled."
 )
 STEPWISE_HEAD = ["call", "ours, ms", *(f"× {name}" for name in NAMES), "× plain torch", "target"]
 HEAD = ["call", "ours, ms", "× other", "target"]
