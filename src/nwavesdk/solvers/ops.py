@@ -33,7 +33,7 @@ from nwavesdk.solvers.problem import (
     to_saved_dtype,
 )
 from nwavesdk.solvers.reference import solve_reference
-from nwavesdk.solvers.sparse.many_rows import Nonzeros, nonzero_values
+from nwavesdk.solvers.sparse.gather import Nonzeros, nonzero_values
 from nwavesdk.solvers.sparse.product import spike_product_and_nonzeros, weight_gradient
 from nwavesdk.solvers.sweep import BACKWARD, FORWARD
 

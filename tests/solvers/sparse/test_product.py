@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from forked import run_code
 from nwavesdk.layers import LIFSynapse
-from nwavesdk.solvers.sparse import few_rows, many_rows
+from nwavesdk.solvers.sparse import gather
 from nwavesdk.solvers.sparse import product as sparse
 from nwavesdk.solvers.sparse.limits import SparseLimits
 from tolerances import GRADIENT, assert_close
@@ -142,7 +142,7 @@ def test_any_layout(layout, steps):
 def test_negative_zero_is_zero_and_tiny_values_count():
     x = torch.tensor([[-0.0, 1e-45, 0.0, -2.0]])
     weight = torch.tensor([[1.0], [1.0], [1.0], [3.0]])
-    assert many_rows.find_nonzeros(x, 4).count == 2
+    assert gather.find_nonzeros(x, 4).count == 2
     assert torch.equal(sparse.spike_product(x, weight, always=True), x @ weight)
 
 
@@ -275,7 +275,7 @@ def test_few_rows_give_the_bits_of_many(binary, dtype):
 def test_a_step_of_a_sequence_is_not_copied():
     x = spikes(6, 20, 90, density=0.1)
     for t in (0, 7, 19):
-        rows, stride = few_rows._with_dense_rows(x[:, t])
+        rows, stride = gather._with_dense_rows(x[:, t])
         assert rows.data_ptr() == x[:, t].data_ptr()
         assert stride == 20 * 90
         got = sparse.spike_product(x[:, t], torch.eye(90), always=True)
@@ -373,12 +373,12 @@ def test_compiled_code_takes_the_product_that_eager_code_takes():
 PROGRAM = """
 import torch
 from nwavesdk.solvers.kernel_cache import PythonKernel
-from nwavesdk.solvers.sparse import many_rows
+from nwavesdk.solvers.sparse import gather
 from nwavesdk.solvers.sparse import product as sparse
 for scale in (1, 2):
     weight = torch.randn(65, 9, requires_grad=True)
     sparse.spike_product(scale * torch.eye(65), weight, always=True).sum().backward()
-kernels = vars(many_rows.sparse_kernels(torch.float32)).values()
+kernels = vars(gather.sparse_kernels(torch.float32)).values()
 stats = [k.function.stats for k in kernels if isinstance(k, PythonKernel)]
 for name in ("cache_misses", "cache_hits"):
     print(sum(sum(getattr(s, name).values()) for s in stats), end=" ")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nwavesdk.solvers.cpu.threads import run_kernel
 from nwavesdk.solvers.kernel_cache import package_kernels
-from nwavesdk.solvers.sparse.many_rows import Nonzeros, order_by_input
+from nwavesdk.solvers.sparse.gather import Nonzeros, order_by_input
 
 __all__ = [
     "DelayedWork",

@@ -19,7 +19,7 @@ from nwavesdk.solvers.sparse import delay_rows, delays_reference
 from nwavesdk.solvers.sparse.delay_rows import DelayedWork, SpikeList, Way
 from nwavesdk.solvers.sparse.delays_reference import delay_kernel
 from nwavesdk.solvers.sparse.finite import is_finite
-from nwavesdk.solvers.sparse.many_rows import find_nonzeros
+from nwavesdk.solvers.sparse.gather import find_nonzeros
 from nwavesdk.solvers.sparse.product import sparse_obstacle, spike_product
 
 __all__ = ["delayed_product"]

@@ -1,4 +1,4 @@
-"""Kernels of the sparse products. `many_rows` loads this file as a text through the kernel cache.
+"""Kernels of the sparse products. `gather` loads this file as a text through the kernel cache.
 
 Layout. A matrix x [R, N_in] with few non-zeros is `words` [R, ⌈N_in / 64⌉]: bit j of word w of a
 row is set where column 64 w + j is not 0. `values` lists the non-zeros row by row, row r from

@@ -11,7 +11,7 @@ how the numbers were measured.
 
 from typing import NamedTuple
 
-from nwavesdk.solvers.sparse.few_rows import FEW_ROWS
+from nwavesdk.solvers.sparse.gather import FEW_ROWS
 
 __all__ = ["SparseLimits", "sparse_limits"]
 

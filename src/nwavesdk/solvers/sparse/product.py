@@ -17,21 +17,19 @@ from torch.autograd import forward_ad
 
 from nwavesdk.solvers.cpu.threads import keep_large_blocks
 from nwavesdk.solvers.problem import load_saved_tensors
-from nwavesdk.solvers.sparse.few_rows import (
-    FEW_ROWS,
-    gather_few_gradient_rows,
-    gather_few_rows,
-)
 from nwavesdk.solvers.sparse.finite import is_finite
-from nwavesdk.solvers.sparse.limits import SparseLimits, sparse_limits
-from nwavesdk.solvers.sparse.many_rows import (
+from nwavesdk.solvers.sparse.gather import (
     DTYPE_NAMES,
+    FEW_ROWS,
     Nonzeros,
     find_nonzeros,
+    gather_few_gradient_rows,
+    gather_few_rows,
     gather_product,
     gather_weight_gradient,
     listed_nonzeros,
 )
+from nwavesdk.solvers.sparse.limits import SparseLimits, sparse_limits
 
 __all__ = [
     "is_sparse_operand",

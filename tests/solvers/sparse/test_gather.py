@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from nwavesdk.solvers.sparse.many_rows import find_nonzeros, listed_nonzeros
+from nwavesdk.solvers.sparse.gather import find_nonzeros, listed_nonzeros
 
 
 def have_same_nonzeros(listed, dense):
