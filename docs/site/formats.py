@@ -11,7 +11,7 @@ from nwavesdk.data.loading import INDEX, STORE_ARRAYS
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.apply.predictions import WRITERS
 from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.nets import NetPage
+from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["RESULT", "format_pages"]

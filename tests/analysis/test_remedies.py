@@ -9,7 +9,8 @@ from nwavesdk.analysis import health_remedies, memory
 from nwavesdk.analysis.health import Finding
 from nwavesdk.analysis.remedies import with_remedies
 from nwavesdk.presets import NAMES
-from nwavesdk.train.config.nets import NetPage, UserNet
+from nwavesdk.train.config.net_file import NetPage
+from nwavesdk.train.config.nets import UserNet
 from nwavesdk.train.fit.network import sample_config
 
 NAME = {"1": "hidden 1 (1)"}

@@ -12,8 +12,7 @@ from nwavesdk import presets
 from nwavesdk.layers import NeuronLayer, prepare_net
 from nwavesdk.presets import NAMES, PresetName
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.nets import NetPage
-from nwavesdk.train.fit.net_file import load_function
+from nwavesdk.train.config.net_file import NetPage, load_function
 from nwavesdk.train.fit.network import sample_config
 
 # Another value of each option of the net.

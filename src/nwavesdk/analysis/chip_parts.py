@@ -16,8 +16,8 @@ from nwavesdk.deploy import ChipRun
 from nwavesdk.deploy.chip_series import RightCounter
 from nwavesdk.deploy.detector_series import count_errors
 from nwavesdk.internal.processes import LOCAL
-from nwavesdk.train.fit.net_file import NetChoice
 from nwavesdk.train.fit.seeds import use_threads
+from nwavesdk.train.run_folder import NetChoice
 
 __all__ = ["count_on_ray", "count_part"]
 

@@ -19,11 +19,11 @@ from nwavesdk.train.data.load import load_run_data
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.fit.learner import lengths_of
-from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
 from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.report.page import Section, gradient_plot, surrogate_plot
+from nwavesdk.train.run_folder import NetChoice, match_page
 
 __all__ = ["RunBatch", "surrogate_sections"]
 

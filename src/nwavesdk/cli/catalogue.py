@@ -109,8 +109,7 @@ def _chosen_neuron(name: str) -> Any:
         ValueError: If there is none.
     """
     from nwavesdk.layers.catalogue import CataloguedNeuron, find_neuron, plain_name
-    from nwavesdk.train.config.nets import NetPage
-    from nwavesdk.train.fit.net_file import load_layer
+    from nwavesdk.train.config.net_file import NetPage, load_layer
 
     if re.search(r"\.py(:|$)", name) is None:
         return find_neuron(name)

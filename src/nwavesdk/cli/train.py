@@ -132,7 +132,7 @@ def _run(out: Path, choices: Choices, *, resume: bool) -> dict[str, Any] | None:
     The report has the costs of the net as a program.
     """
     from nwavesdk.train.fit.machine import is_first_process
-    from nwavesdk.train.fit.net_file import match_page
+    from nwavesdk.train.run_folder import match_page
 
     if resume:
         folder = nwavesdk.train.RunFolder(out)
@@ -231,7 +231,7 @@ def finish_study(
 
 def _notes(result: dict[str, Any], config: CompletedConfig) -> list[str]:
     """Lines below the result: scores to compare it with, the cost of the net, options to try."""
-    from nwavesdk.train.run_folder import linear_note, loss_note
+    from nwavesdk.train.report.costs import linear_note, loss_note
 
     score = "r2" if "val_r2" in result else "accuracy"
     if "val_misses" in result:

@@ -25,8 +25,8 @@ from nwavesdk.layers import ChipInstance, SpikingSequential
 from nwavesdk.net.preparation import prepared
 from nwavesdk.plot.theme import LIGHT, Draw, Theme, label_text, render_png
 from nwavesdk.train import Run
-from nwavesdk.train.fit.net_file import NetChoice
 from nwavesdk.train.fit.network import FileNet, RunNet
+from nwavesdk.train.run_folder import NetChoice
 
 __all__ = ["ChipRun", "placement_picture", "series_picture"]
 

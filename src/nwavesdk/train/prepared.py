@@ -14,6 +14,7 @@ from nwavesdk.metrics import count_operations
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig, RunConfig
+from nwavesdk.train.config.net_file import load_function
 from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, complete_data
 from nwavesdk.train.fit.first_weights import (
@@ -22,7 +23,6 @@ from nwavesdk.train.fit.first_weights import (
     finetuned_network,
 )
 from nwavesdk.train.fit.machine import trainer_of
-from nwavesdk.train.fit.net_file import load_function
 from nwavesdk.train.fit.network import (
     RunNet,
     nearest_tau_note,

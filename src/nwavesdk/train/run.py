@@ -25,13 +25,12 @@ from nwavesdk.train.fit.checkpoint import OnEpoch
 from nwavesdk.train.fit.course import check_before_training, fit_and_finish
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.machine import is_first_process
-from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import (
     rounded_network,
 )
 from nwavesdk.train.fit.seeds import use_threads
 from nwavesdk.train.prepared import PreparedRun
-from nwavesdk.train.run_folder import BrokenRunError, RunFolder
+from nwavesdk.train.run_folder import BrokenRunError, NetChoice, RunFolder, match_page
 
 __all__ = ["Run"]
 

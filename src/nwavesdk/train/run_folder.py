@@ -20,15 +20,16 @@ from nwavesdk.internal.files import (
 )
 from nwavesdk.internal.formats import read_sealed, write_sealed
 from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.config.net_file import NetPage
 
 __all__ = [
     "BrokenRunError",
     "BusyError",
+    "NetChoice",
     "RunFolder",
     "is_free",
-    "linear_note",
     "lock",
-    "loss_note",
+    "match_page",
     "packaged_runs",
     "reading_run_file",
     "write_first",
@@ -40,12 +41,8 @@ WRITTEN_AGAIN = "remove it; `nwave train --resume` writes it again"
 # Trained runs that are part of this package, each in a folder with its name.
 PACKAGED = Path(__file__).with_name("packaged")
 
-# A loss is clearly higher above this factor of the lowest validation loss.
-CLEAR = 1.2
-
-# A score is better above the first difference, and clearly better above the second.
-BETTER = 0.01
-CLEARLY_BETTER = 0.1
+# The file of a net, as functions take it; for a run of a preset, also the name of the preset.
+NetChoice = str | os.PathLike[str] | Mapping[str, str]
 
 
 class BrokenRunError(RuntimeError):
@@ -76,47 +73,6 @@ def packaged_runs() -> list[str]:
         ['wake-words']
     """
     return sorted(folder.name for folder in PACKAGED.iterdir())
-
-
-def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
-    """A note if the last epoch is kept, but the validation loss was clearly lower before, or None.
-
-    Args:
-        result: The content of `result.json`.
-        config: The config of the run.
-    """
-    lowest = result["lowest_loss"]
-    if config.learning.keep == "best" or result["val_loss"] <= CLEAR * lowest:
-        return None
-    return (
-        f"the validation loss was clearly lower after epoch {result['lowest_loss_epoch']} "
-        f"({lowest:.4f}) than after the last epoch, which is kept ({result['val_loss']:.4f}): try "
-        "fewer --epochs, or --keep best"
-    )
-
-
-def linear_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
-    """A note with what to try if a linear model is better than the net, or None.
-
-    Args:
-        result: The content of `result.json`.
-        config: The config of the run.
-    """
-    score = "r2" if "val_r2" in result else "accuracy"
-    linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
-    value = result.get(f"test_{score}", result.get(f"val_{score}"))
-    if linear is None or linear < value + BETTER:
-        return None
-
-    if linear >= value + CLEARLY_BETTER and getattr(config.data, "center", False):
-        return (
-            "the linear model uses the mean of each recording, which the net does not get: "
-            "try --no-center"
-        )
-    return (
-        "a linear model is better than the net: try more --epochs or a larger net, or look for "
-        "silent neurons with nwave diagnose"
-    )
 
 
 def is_free(folder: Path) -> bool:
@@ -195,6 +151,46 @@ def reading_run_file(file: Path, fault: str, remedy: str = WRITTEN_AGAIN) -> Ite
         raise FileError(file, error.fault, remedy) from None
     except (ValueError, TypeError, LookupError, RuntimeError, csv.Error) as error:
         raise FileError(file, f"{fault} ({one_line(error)})", remedy) from None
+
+
+def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> CompletedConfig:
+    """The config of a run with the present path of the file that builds its net.
+
+    The path in a config is never used, because a config may come from anywhere, and the file is
+    code: the user must pass the file. For a preset, the page of this package is used, if the run
+    began with the same page.
+
+    Args:
+        config: The config of the run.
+        given: The file that the user passes, or the name of the run's preset, or None.
+        run: The folder of the run, for messages.
+
+    Raises:
+        ValueError: If a file is missing or is not the file of the run.
+    """
+    recorded = config.page
+    if given is None and config.net.name == "file":
+        raise ValueError(
+            f"--net: missing, {printable(run)} has a net from a file, expected --net "
+            f"{recorded.name} (net=), with the SHA-256 {recorded.sha256[:12]}…: pass the file, "
+            f"whose text is in {printable(run / 'net.py')}."
+        )
+
+    if isinstance(given, Mapping):
+        page = NetPage.of(given)
+    else:
+        try:
+            page = NetPage.parse(os.fspath(given or config.net.name))
+        except ValueError as error:
+            raise ValueError(f"--net: {error}") from None
+
+    if (page.sha256, page.function) != (recorded.sha256, recorded.function):
+        raise ValueError(
+            f"--net: {printable(run)} began with {recorded.name}, SHA-256 {recorded.sha256[:12]}…, "
+            f"got {page.name}, SHA-256 {page.sha256[:12]}…: pass --net "
+            f"{printable(run / 'net.py')}:{recorded.function} (net=), or begin a new run."
+        )
+    return config.model_copy(update={"page": page})
 
 
 class RunFolder:

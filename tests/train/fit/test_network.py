@@ -7,7 +7,7 @@ import torch
 
 from nwavesdk.layers import LIFLayer, LILayer, NeuronLayer, SpikingSequential, prepare_net
 from nwavesdk.presets import PresetName
-from nwavesdk.train.fit.net_file import NetFileError
+from nwavesdk.train.config.net_file import NetFileError
 from nwavesdk.train.fit.network import (
     nearest_tau_note,
     network_of_run,

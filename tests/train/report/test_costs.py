@@ -20,8 +20,7 @@ pytest.importorskip("lightning")
 from nwavesdk.metrics import count_operations
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.report import task_reports
-from nwavesdk.train.report.costs import count_on_series, simple_scores
-from nwavesdk.train.run_folder import linear_note
+from nwavesdk.train.report.costs import count_on_series, linear_note, simple_scores
 
 
 def test_the_result_has_the_counts_of_the_test_set(finished: Path) -> None:

@@ -35,14 +35,13 @@ from nwavesdk.train.apply.recordings import RecordingLike, read_recordings
 from nwavesdk.train.apply.trained_net import TrainedNet
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.fields import MAX_SECONDS
-from nwavesdk.train.config.nets import NetPage
+from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.data.inputs import features_of, net_input_of
 from nwavesdk.train.fit.model_file import load_model
-from nwavesdk.train.fit.net_file import NetChoice, match_page
 from nwavesdk.train.fit.network import RunNet, network_of_run
 from nwavesdk.train.fit.seeds import use_threads
 from nwavesdk.train.fit.tasks import TrainingTask, task_of
-from nwavesdk.train.run_folder import RunFolder, reading_run_file
+from nwavesdk.train.run_folder import NetChoice, RunFolder, match_page, reading_run_file
 
 __all__ = ["TrainedRun", "load"]
 

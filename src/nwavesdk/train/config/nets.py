@@ -3,18 +3,12 @@
 The pages in `nwavesdk.presets` build the nets.
 """
 
-import os
-import re
-from hashlib import sha256
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from nwavesdk.internal.checks import close_name, looks_like_milliseconds, shown
-from nwavesdk.internal.files import printable, read_bytes
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.presets import NAMES, page_path
 from nwavesdk.train.config.fields import (
     MAX_LETTERS,
     LayerSizes,
@@ -24,6 +18,7 @@ from nwavesdk.train.config.fields import (
     Seconds,
     config_field,
 )
+from nwavesdk.train.config.net_file import NetPage
 
 __all__ = [
     "AdLifNet",
@@ -34,15 +29,9 @@ __all__ = [
     "Layers",
     "LifNet",
     "Net",
-    "NetPage",
     "RecurrentNet",
     "UserNet",
 ]
-
-DEFAULT_FUNCTION = "build"
-
-# Largest file of a net that is read [bytes].
-MAX_BYTES = 2**20
 
 HIDDEN = "Hidden layer sizes."
 THRESHOLD = "Membrane above which a neuron spikes."
@@ -212,59 +201,6 @@ class ChipNet(AnyNet):
     )
     sharpness: PositiveNumber = config_field(300.0, SHARPNESS)
     surrogate: str = LifNet.model_fields["surrogate"]  # type: ignore[assignment]  # a field
-
-
-class NetPage(FrozenModel):
-    """A Python file with a function that builds a net: a page of this package, or the user's file.
-
-    The hash was computed when the run began; the file may have moved since then.
-    """
-
-    file: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        description="Absolute path of the file."
-    )
-    function: str = Field(default=DEFAULT_FUNCTION, description="Name of the function.")
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="Hash of the file.")
-
-    @classmethod
-    def parse(cls, text: str) -> "NetPage":
-        """The page of a preset, or the file and the function of a text such as `"net.py:build"`.
-
-        Raises:
-            ValueError: If the text has another form, or the file cannot be read.
-        """
-        text = str(page_path(text)) if text in NAMES else text
-        match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
-        if match is None:
-            raise ValueError(
-                f"got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
-                f"and its function, as in net.py:build{close_name(text, NAMES)}"
-            )
-
-        path = os.path.realpath(match["file"])
-        function = match["function"] or DEFAULT_FUNCTION
-        content = read_bytes(Path(path), MAX_BYTES)
-        return cls(file=path, function=function, sha256=sha256(content).hexdigest())
-
-    @property
-    def name(self) -> str:
-        """The name of the file and the function."""
-        return printable(f"{Path(self.file).name}:{self.function}")
-
-    def content(self) -> bytes:
-        """The content of the file, which must still have its hash.
-
-        Raises:
-            ValueError: If it is missing or has changed.
-        """
-        content = read_bytes(Path(self.file), MAX_BYTES)
-        got = sha256(content).hexdigest()
-        if got != self.sha256:
-            raise ValueError(
-                f"{printable(self.file)} has changed: got SHA-256 {got[:12]}…, expected "
-                f"{self.sha256[:12]}…: restore the file, or begin a new run."
-            )
-        return content
 
 
 class UserNet(Layers):

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from nwavesdk.presets import LAYERED
 from nwavesdk.train.config.facts import Facts
-from nwavesdk.train.config.nets import Layers, NetPage, all_constants
+from nwavesdk.train.config.net_file import NetPage
+from nwavesdk.train.config.nets import Layers, all_constants
 from nwavesdk.train.config.run_config import Choices, CompletedConfig, RunConfig, merge_choices
 
 __all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]

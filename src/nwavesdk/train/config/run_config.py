@@ -25,7 +25,8 @@ from nwavesdk.train.config.learning import (
     MachineConfig,
     Task,
 )
-from nwavesdk.train.config.nets import ConvNet, LifNet, Net, NetPage
+from nwavesdk.train.config.net_file import NetPage
+from nwavesdk.train.config.nets import ConvNet, LifNet, Net
 
 __all__ = [
     "MOVABLE",

@@ -15,7 +15,7 @@ from nwavesdk.data import Batch, Indices, Series, Split
 from nwavesdk.internal.processes import die_with_the_parent
 from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.fit.net_file import load_module
+from nwavesdk.train.config.net_file import load_module
 from nwavesdk.train.fit.seeds import stream_seed
 
 __all__ = ["BatchOrder", "Loaders", "batches_of", "loaders_of_run"]

@@ -18,12 +18,12 @@ from nwavesdk.net.sequential import takes_held
 from nwavesdk.presets import LAYERED, PresetName
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.facts import Facts, Origin
-from nwavesdk.train.config.recipes import apply_recipe, complete, fill
-from nwavesdk.train.fit.net_file import (
+from nwavesdk.train.config.net_file import (
     NetFileError,
     load_function,
     locate_error,
 )
+from nwavesdk.train.config.recipes import apply_recipe, complete, fill
 from nwavesdk.train.fit.tasks import task_of
 
 __all__ = [

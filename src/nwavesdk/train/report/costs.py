@@ -1,4 +1,4 @@
-"""Costs of an inference of the net of a finished run, and scores of simple models to compare with.
+"""Costs of the net of a finished run, scores of simple models to compare with, and notes on both.
 
 The simple models are the largest class and a linear model. The linear model is ridge regression,
 with one output per class or value, and the penalty that is best on the validation set. Its inputs
@@ -6,6 +6,7 @@ are the mean and the deviation over time of each feature, or, for targets of eac
 of the step.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from nwavesdk.data.recordings import ROUNDING
 from nwavesdk.data.source import TaskName
 from nwavesdk.internal.files import one_line
 from nwavesdk.metrics import OperationCounter, Operations, r2
+from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.progress import print_line
@@ -28,6 +30,8 @@ __all__ = [
     "count_on_series",
     "counted_recordings",
     "describe_run",
+    "linear_note",
+    "loss_note",
     "simple_scores",
 ]
 
@@ -48,6 +52,13 @@ MAX_SYSTEM = 1500
 
 # Penalties, relative to the variance of an input.
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+# A loss is clearly higher above this factor of the lowest validation loss.
+CLEAR = 1.2
+
+# A score is better above the first difference, and clearly better above the second.
+BETTER = 0.01
+CLEARLY_BETTER = 0.1
 
 # Weights and offset of a linear model.
 Linear = tuple[Tensor, Tensor]
@@ -94,6 +105,47 @@ def describe_run(
     if hidden:
         fields["hidden_rate"] = round(torch.cat(hidden).mean().item(), 6)
     return fields, operations
+
+
+def loss_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
+    """A note if the last epoch is kept, but the validation loss was clearly lower before, or None.
+
+    Args:
+        result: The content of `result.json`.
+        config: The config of the run.
+    """
+    lowest = result["lowest_loss"]
+    if config.learning.keep == "best" or result["val_loss"] <= CLEAR * lowest:
+        return None
+    return (
+        f"the validation loss was clearly lower after epoch {result['lowest_loss_epoch']} "
+        f"({lowest:.4f}) than after the last epoch, which is kept ({result['val_loss']:.4f}): try "
+        "fewer --epochs, or --keep best"
+    )
+
+
+def linear_note(result: Mapping[str, Any], config: CompletedConfig) -> str | None:
+    """A note with what to try if a linear model is better than the net, or None.
+
+    Args:
+        result: The content of `result.json`.
+        config: The config of the run.
+    """
+    score = "r2" if "val_r2" in result else "accuracy"
+    linear = result.get(f"linear_{score}")  # missing if the net cannot be counted
+    value = result.get(f"test_{score}", result.get(f"val_{score}"))
+    if linear is None or linear < value + BETTER:
+        return None
+
+    if linear >= value + CLEARLY_BETTER and getattr(config.data, "center", False):
+        return (
+            "the linear model uses the mean of each recording, which the net does not get: "
+            "try --no-center"
+        )
+    return (
+        "a linear model is better than the net: try more --epochs or a larger net, or look for "
+        "silent neurons with nwave diagnose"
+    )
 
 
 def count_on_series(net: nn.Module, series: Series) -> Operations:

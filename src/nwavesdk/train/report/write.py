@@ -10,6 +10,7 @@ import torch
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
+from nwavesdk.train.report.costs import linear_note, loss_note
 from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Card, Details, FactList, Picture, Section, Table
 from nwavesdk.train.report.pictures import (
@@ -23,7 +24,6 @@ from nwavesdk.train.report.task_reports import (
     MEASURE_NAMES,
     TASK_PAGES,
 )
-from nwavesdk.train.run_folder import linear_note, loss_note
 
 __all__ = ["write_report"]
 

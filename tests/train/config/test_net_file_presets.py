@@ -45,7 +45,7 @@ def changed_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The page of `conv` in another version of the library."""
     page = tmp_path / "conv.py"
     page.write_text(f"{page_path('conv').read_text()}# newer\n")
-    monkeypatch.setattr("nwavesdk.train.config.nets.page_path", lambda _: page)
+    monkeypatch.setattr("nwavesdk.train.config.net_file.page_path", lambda _: page)
     return page
 
 

@@ -15,13 +15,13 @@ from torch import nn
 
 from nwavesdk.layers import LIFLayer
 from nwavesdk.train.config import CompletedConfig, RunConfig
-from nwavesdk.train.config.nets import NetPage
+from nwavesdk.train.config.net_file import NetPage
 from train.runs import model_bytes, no_pictures, stop_after
 
 pytest.importorskip("lightning")
 
 from nwavesdk.train import Run, load
-from nwavesdk.train.fit.net_file import NetFileError, load_function, load_module
+from nwavesdk.train.config.net_file import NetFileError, load_function, load_module
 from nwavesdk.train.fit.network import FileNet
 
 HEAD = """

@@ -8,78 +8,95 @@ Design requirements:
 """
 
 import os
+import re
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Annotated, Any
 
-from nwavesdk.internal.checks import shown
-from nwavesdk.internal.files import one_line, printable
-from nwavesdk.layers.equation import EquationLayer
-from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.nets import NetPage
+from pydantic import Field
+
+from nwavesdk.internal.checks import close_name, shown
+from nwavesdk.internal.files import one_line, printable, read_bytes
+from nwavesdk.internal.model import FrozenModel
+from nwavesdk.presets import NAMES, page_path
 
 __all__ = [
-    "NetChoice",
     "NetFileError",
+    "NetPage",
     "load_function",
     "load_layer",
     "load_module",
     "locate_error",
-    "match_page",
 ]
+
+DEFAULT_FUNCTION = "build"
+
+# Largest file of a net that is read [bytes].
+MAX_BYTES = 2**20
 
 # The parameters of `build`, for errors.
 ARGUMENTS = "(inputs, classes, config)"
-
-# The file of a net, as functions take it; for a run of a preset, also the name of the preset.
-NetChoice = str | os.PathLike[str] | Mapping[str, str]
 
 
 class NetFileError(ValueError):
     """The file of a net has an error; the text begins with file and line."""
 
 
-def match_page(config: CompletedConfig, given: NetChoice | None, run: Path) -> CompletedConfig:
-    """The config of a run with the present path of the file that builds its net.
+class NetPage(FrozenModel):
+    """A Python file with a function that builds a net: a page of this package, or the user's file.
 
-    The path in a config is never used, because a config may come from anywhere, and the file is
-    code: the user must pass the file. For a preset, the page of this package is used, if the run
-    began with the same page.
-
-    Args:
-        config: The config of the run.
-        given: The file that the user passes, or the name of the run's preset, or None.
-        run: The folder of the run, for messages.
-
-    Raises:
-        ValueError: If a file is missing or is not the file of the run.
+    The hash was computed when the run began; the file may have moved since then.
     """
-    recorded = config.page
-    if given is None and config.net.name == "file":
-        raise ValueError(
-            f"--net: missing, {printable(run)} has a net from a file, expected --net "
-            f"{recorded.name} (net=), with the SHA-256 {recorded.sha256[:12]}…: pass the file, "
-            f"whose text is in {printable(run / 'net.py')}."
-        )
 
-    if isinstance(given, Mapping):
-        page = NetPage.of(given)
-    else:
-        try:
-            page = NetPage.parse(os.fspath(given or config.net.name))
-        except ValueError as error:
-            raise ValueError(f"--net: {error}") from None
+    file: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        description="Absolute path of the file."
+    )
+    function: str = Field(default=DEFAULT_FUNCTION, description="Name of the function.")
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] = Field(description="Hash of the file.")
 
-    if (page.sha256, page.function) != (recorded.sha256, recorded.function):
-        raise ValueError(
-            f"--net: {printable(run)} began with {recorded.name}, SHA-256 {recorded.sha256[:12]}…, "
-            f"got {page.name}, SHA-256 {page.sha256[:12]}…: pass --net "
-            f"{printable(run / 'net.py')}:{recorded.function} (net=), or begin a new run."
-        )
-    return config.model_copy(update={"page": page})
+    @classmethod
+    def parse(cls, text: str) -> "NetPage":
+        """The page of a preset, or the file and the function of a text such as `"net.py:build"`.
+
+        Raises:
+            ValueError: If the text has another form, or the file cannot be read.
+        """
+        text = str(page_path(text)) if text in NAMES else text
+        match = re.fullmatch(r"(?P<file>.+\.py)(:(?P<function>\w+))?", text)
+        if match is None:
+            raise ValueError(
+                f"got {shown(text)}, expected one of {', '.join(NAMES)}, or a Python file "
+                f"and its function, as in net.py:build{close_name(text, NAMES)}"
+            )
+
+        path = os.path.realpath(match["file"])
+        function = match["function"] or DEFAULT_FUNCTION
+        content = read_bytes(Path(path), MAX_BYTES)
+        return cls(file=path, function=function, sha256=sha256(content).hexdigest())
+
+    @property
+    def name(self) -> str:
+        """The name of the file and the function."""
+        return printable(f"{Path(self.file).name}:{self.function}")
+
+    def content(self) -> bytes:
+        """The content of the file, which must still have its hash.
+
+        Raises:
+            ValueError: If it is missing or has changed.
+        """
+        content = read_bytes(Path(self.file), MAX_BYTES)
+        got = sha256(content).hexdigest()
+        if got != self.sha256:
+            raise ValueError(
+                f"{printable(self.file)} has changed: got SHA-256 {got[:12]}…, expected "
+                f"{self.sha256[:12]}…: restore the file, or begin a new run."
+            )
+        return content
 
 
 def load_function(page: NetPage) -> Callable[..., Any]:
@@ -98,13 +115,15 @@ def load_function(page: NetPage) -> Callable[..., Any]:
     return function
 
 
-def load_layer(page: NetPage) -> type[EquationLayer]:
+def load_layer(page: NetPage) -> type[Any]:
     """The layer of the file that `neuron` made; its name is the `function` of the config.
 
     Raises:
         NetFileError: If the layer is missing.
         ValueError: If the file has changed.
     """
+    from nwavesdk.layers.equation import EquationLayer
+
     layers = {
         name: value
         for name, value in vars(load_module(page)).items()
