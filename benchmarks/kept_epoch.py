@@ -40,7 +40,7 @@ from nwavesdk.net.recording import record_spikes
 from nwavesdk.train import Run, RunConfig
 from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.loaders import BatchOrder, batches_of
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.objective import TrainingTask
 
 __all__ = ["RESULTS", "choose", "halves", "main", "mean_weights", "table"]
 

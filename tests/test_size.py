@@ -23,7 +23,7 @@ MAX_STATEMENTS = {
     # 14 more: a run before its training has a class of its own, which the course of training takes.
     # 16 more: the trained net below its streams and batches, in modules without circles.
     # 41 more: the order of batches and their loader, which only training uses, were in data.
-    "train presets": 4529,
+    "train presets": 4535,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
     "analysis": 2366,
     "cli": 1171,
@@ -38,7 +38,7 @@ MAX_STATEMENTS = {
     "deploy": 845,
 }
 MAX_STATEMENTS_OF_OTHERS = 4270
-MAX_STATEMENTS_OF_TESTS = 31509
+MAX_STATEMENTS_OF_TESTS = 31508
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

@@ -20,8 +20,8 @@ from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import Evaluation, evaluate_net
 from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.network import RunNet
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
-from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.report.page import Section, gradient_plot, surrogate_plot
 from nwavesdk.train.run_folder import NetChoice, match_page
 

@@ -20,7 +20,7 @@ from nwavesdk.data import Indices, Series
 from nwavesdk.internal.imports import require
 from nwavesdk.interop.neurobench import NWaveModel
 from nwavesdk.net.preparation import prepared
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.report.costs import MAX_INPUT_VALUES, counted_recordings
 
 __all__ = ["Measured", "measure_net", "run_harness"]

@@ -29,9 +29,10 @@ from nwavesdk.train.fit.network import (
     network_of_run,
     warn_of_constants,
 )
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import stream_seed
-from nwavesdk.train.fit.tasks import TrainingTask, task_of
+from nwavesdk.train.fit.tasks import task_of
 from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Section
 from nwavesdk.train.run_folder import RunFolder

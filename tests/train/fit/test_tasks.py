@@ -9,12 +9,13 @@ from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import NetInput, Recordings, Series, Standard
 from nwavesdk.data.source import TaskName
-from nwavesdk.loss import rate_cross_entropy
+from nwavesdk.loss import rate_cross_entropy, rate_logits
 from nwavesdk.metrics import correlation, mse, r2
 from nwavesdk.presets import PresetName
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import (
     TASKS,
+    ClassDecoder,
     Classification,
     Regression,
     StepLabels,
@@ -129,3 +130,34 @@ def test_the_scale_is_that_of_all_steps() -> None:
     assert scale is not None
     assert scale.mean.tolist() == [4.0]
     assert scale.deviation.tolist() == pytest.approx([np.std([1, 3, 8])])
+
+
+def spikes(B: int, T: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.rand(B, T, 6, generator=generator) < 0.3).float()
+
+
+def test_scores_of_each_step_are_averaged_over_valid_steps() -> None:
+    scores = torch.randn(2, 5, 3)
+    decoder = ClassDecoder(3, 25.0, takes_scores=True)
+    got = decoder(scores, scores, torch.tensor([5, 2]))
+    torch.testing.assert_close(got, torch.stack([scores[0].mean(0), scores[1, :2].mean(0)]))
+    torch.testing.assert_close(decoder(scores, scores), scores.mean(1))
+    decision = scores[:, 0]
+    assert decoder(decision, decision) is decision
+    spk = spikes(2, 30)
+    assert torch.equal(decoder(spk, 0 * spk), rate_logits(spk, 3, 25.0))
+
+
+def test_padding_does_not_change_logits() -> None:
+    spk = spikes(3, 12)
+    lengths = torch.tensor([12, 5, 8])
+    padded = torch.cat([spk, torch.ones(3, 4, 6)], dim=1)
+    for row, length in enumerate(lengths.tolist()):
+        padded[row, length:] = 1
+    got = ClassDecoder(3, 25.0)(padded, padded, lengths)
+    for row, length in enumerate(lengths.tolist()):
+        alone = rate_logits(spk[row : row + 1, :length], 3, 25.0)
+        torch.testing.assert_close(got[row : row + 1], alone)
+    full = torch.full((3,), 12)
+    torch.testing.assert_close(rate_logits(spk, 3, 25.0, full), rate_logits(spk, 3, 25.0))

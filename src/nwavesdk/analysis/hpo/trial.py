@@ -30,8 +30,8 @@ from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, damaged_checkpoint
 from nwavesdk.train.fit.course import fit
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.loaders import Loaders, batches_of
+from nwavesdk.train.fit.objective import Objective
 from nwavesdk.train.fit.seeds import stream_seed
-from nwavesdk.train.fit.tasks import Objective
 
 __all__ = [
     "BEST",

@@ -39,8 +39,9 @@ from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.data.inputs import features_of, net_input_of
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.network import RunNet, network_of_run
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.fit.seeds import use_threads
-from nwavesdk.train.fit.tasks import TrainingTask, task_of
+from nwavesdk.train.fit.tasks import task_of
 from nwavesdk.train.run_folder import NetChoice, RunFolder, match_page, reading_run_file
 
 __all__ = ["TrainedRun", "load"]

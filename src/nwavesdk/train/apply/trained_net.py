@@ -13,7 +13,7 @@ from nwavesdk.train.apply.blocks import runs_in_blocks
 from nwavesdk.train.apply.decision import Decision
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.fit.network import RunNet
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.objective import TrainingTask
 
 __all__ = ["BLOCK_SECONDS", "TrainedNet", "rate_of"]
 

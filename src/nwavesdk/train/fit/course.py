@@ -39,8 +39,8 @@ from nwavesdk.train.fit.machine import is_first_process, quiet_lightning, traine
 from nwavesdk.train.fit.mining import HardPlaces
 from nwavesdk.train.fit.model_file import save_model
 from nwavesdk.train.fit.network import RunNet, finish_network
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.fit.progress import EventLog, History, StepBar, print_line
-from nwavesdk.train.fit.tasks import TrainingTask
 from nwavesdk.train.prepared import PreparedRun
 from nwavesdk.train.report.costs import describe_run
 from nwavesdk.train.report.finished import FinishedRun

@@ -11,7 +11,7 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import record_spikes
 from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.loaders import batches_of
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.objective import TrainingTask
 
 __all__ = ["SATURATED", "Evaluation", "evaluate_net"]
 

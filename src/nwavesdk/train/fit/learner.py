@@ -17,9 +17,9 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.net.recording import SpikeRecording, record_spikes
 from nwavesdk.optim import SignAnnealing, SurrogateAnnealing, weight_decay_groups
 from nwavesdk.train.config.learning import CompletedLearning
+from nwavesdk.train.fit.objective import Objective
 from nwavesdk.train.fit.progress import print_line
 from nwavesdk.train.fit.seeds import chip_seed, stream_seed
-from nwavesdk.train.fit.tasks import Objective
 
 __all__ = ["Learner", "lengths_of", "spike_cost"]
 

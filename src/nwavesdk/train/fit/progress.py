@@ -19,7 +19,7 @@ from torch import Tensor
 
 from nwavesdk.internal.files import printable, write_atomically
 from nwavesdk.train.config.learning import LearningConfig
-from nwavesdk.train.fit.tasks import Objective
+from nwavesdk.train.fit.objective import Objective
 
 __all__ = [
     "EventLog",

@@ -1,14 +1,12 @@
 """The tasks of a run, one class each: output layer, loss, score, measures and predictions.
 
-No other module of training distinguishes tasks. A task is data plus pure functions; `fitted` adds
-the scale of the targets or the weights of the classes from the training set. To add a task, write
-its fields in `train/config/learning.py`, a subclass of `TrainingTask` in `TASKS`, and a function
-for its report in `train/report/task_reports.py`.
+No other module of training distinguishes tasks. To add a task, write its fields in
+`train/config/learning.py`, a subclass of `TrainingTask` in `TASKS`, and a function for its report
+in `train/report/task_reports.py`.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,23 +16,21 @@ from torch.nn.functional import cross_entropy
 
 from nwavesdk.data import Series, Standard
 from nwavesdk.data.source import TaskName
-from nwavesdk.encoding import RateDecoder
-from nwavesdk.layers.lengths import valid_steps
+from nwavesdk.layers.lengths import sum_over_steps, valid_steps
+from nwavesdk.loss import rate_logits
 from nwavesdk.metrics import balanced_accuracy, confusion_matrix, macro_f1
 from nwavesdk.metrics.values import correlation_of, mse_of, r2_of, value_sums
-from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.fit.decoders import ClassDecoder, MembraneDecoder
+from nwavesdk.train.fit.objective import TrainingTask
 
 __all__ = [
     "TASKS",
+    "ClassDecoder",
     "Classification",
     "EventDetection",
-    "Objective",
     "Pattern",
     "Regression",
     "StepLabels",
-    "TrainingTask",
     "class_counts",
     "task_of",
 ]
@@ -48,128 +44,31 @@ VALUE_PER_SPIKE = 2.0
 UNBALANCED = 1.5
 
 
-class Objective(ABC):
-    """The part of a task that the training loop uses: its loss and its score.
-
-    Attributes:
-        name: Its name in configs.
-        batch_score_name: The measure that `batch_score` returns.
-    """
-
-    name: ClassVar[str]
-    batch_score_name: ClassVar[str]
-
-    @property
-    def score(self) -> str:
-        """The measure that selects the epoch by its highest value on the validation set."""
-        return self.batch_score_name
-
-    @abstractmethod
-    def decoder(self) -> nn.Module:
-        """A decoder of outputs; see `nwavesdk.train.fit.decoders`."""
-
-    @abstractmethod
-    def loss(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """The loss of a batch, a scalar.
-
-        Args:
-            outputs: Outputs of the decoder.
-            y: Targets of the batch; see `Batch`.
-            lengths: Steps of each recording, `[B]`; None: all steps.
-        """
-
-    @abstractmethod
-    def batch_score(
-        self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None
-    ) -> tuple[Tensor, int]:
-        """The score of a training batch, and its weight in the mean over batches."""
-
-    @abstractmethod
-    def tally(self, outputs: Tensor, y: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Sums of a batch, which are added over batches and from which the measures follow."""
-
-    @abstractmethod
-    def measures(self, tally: Tensor) -> dict[str, float]:
-        """The measures of all batches in a tally."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingTask(Objective):
-    """A task of a run, with its output layer and the functions of training and of use.
+class ClassDecoder(nn.Module):
+    """Logits of the classes: the firing rates of their populations over the recording.
 
     Args:
-        config: The config of the run.
-        targets: The scale of the targets; None for classes, and until `fitted`.
+        n_classes: Number of populations.
+        sharpness: Logit per spike and step; see `nwavesdk.loss.rate_logits`.
+        takes_scores: Whether the net may return scores instead of spikes, as one tensor that is
+            both `spk` and `mem`.
     """
 
-    name: ClassVar[TaskName]
+    def __init__(self, n_classes: int, sharpness: float, *, takes_scores: bool = False) -> None:
+        super().__init__()
+        self.n_classes = n_classes
+        self.sharpness = sharpness
+        self.takes_scores = takes_scores
 
-    config: CompletedConfig
-    targets: Standard | None = field(default=None, kw_only=True)
-
-    @property
-    def n_outputs(self) -> int:
-        """Number of outputs: classes, or values of a step."""
-        facts = self.config.facts
-        return len(facts.classes) or facts.n_targets
-
-    @property
-    def is_layered(self) -> bool:
-        """Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`.
-
-        Any other net may return scores or values in place of spikes.
-        """
-        return self.config.net.name in LAYERED
-
-    @property
-    def is_readout(self) -> bool:
-        """Whether output neurons only integrate, and their membranes are the outputs."""
-        is_per_step = self.name != "classification"
-        return not self.is_layered or (self.config.net.name == "lif" and is_per_step)
-
-    @property
-    def population(self) -> int:
-        """Neurons of each output."""
-        return 1 if self.is_readout else self.config.net.population  # type: ignore[union-attr]  # of a stack
-
-    @property
-    def n_neurons(self) -> int:
-        """Neurons of the output layer."""
-        return self.n_outputs * self.population
-
-    def step_decoder(self, scale: float, *, is_signed: bool) -> nn.Module:
-        """The decoder of outputs for each step: the membranes, or the filtered rates.
-
-        Args:
-            scale: Output per spike and step, for neurons that spike.
-            is_signed: Whether an output can be negative, for neurons that spike.
-        """
-        dt = self.config.net.dt
-        tau = getattr(self.config.net, "tau", dt)
-        if self.is_readout:
-            return MembraneDecoder(tau if self.is_layered else 0.0, dt)
-        return RateDecoder(self.n_outputs, tau, dt, scale=scale, is_signed=is_signed)
-
-    @abstractmethod
-    def fitted(self, train: Series, *, is_balanced: bool = False) -> Self:
-        """The task with the scale of values or the weights of classes of the training set.
-
-        Args:
-            train: The training set.
-            is_balanced: Whether rare classes get larger weights.
-        """
-
-    def advice(self, train: Series) -> str | None:  # noqa: ARG002
-        """A note on the training set before a run, or None."""
-        return None
-
-    def scaled(self, targets: Standard | None) -> Self:
-        """The task with a scale of the targets that was fitted earlier."""
-        return replace(self, targets=targets)
-
-    @abstractmethod
-    def predict(self, outputs: Tensor) -> Tensor:
-        """Classes, int64 `[B]` or `[B, T]`; or values in the units of the targets, `[B, T, D]`."""
+    def forward(self, spk: Tensor, mem: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Logits `[B, C]`; for scores of each step, their mean over valid steps."""
+        if mem is not spk or not self.takes_scores:
+            return rate_logits(spk, self.n_classes, self.sharpness, lengths)
+        if mem.ndim == 2:
+            return mem
+        if lengths is None:
+            return mem.mean(dim=1)
+        return sum_over_steps(mem, lengths) / lengths[:, None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,8 +22,8 @@ from nwavesdk.metrics import OperationCounter, Operations, r2
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.fit.progress import print_line
-from nwavesdk.train.fit.tasks import TrainingTask
 
 __all__ = [
     "MAX_INPUT_VALUES",

@@ -14,7 +14,7 @@ from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
-from nwavesdk.train.fit.tasks import TrainingTask
+from nwavesdk.train.fit.objective import TrainingTask
 from nwavesdk.train.run_folder import RunFolder
 
 __all__ = ["FinishedRun"]
