@@ -25,9 +25,10 @@ MAX_STATEMENTS = {
     # 41 more: the order of batches and their loader, which only training uses, were in data.
     "train presets": 4535,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
-    "analysis": 2366,
+    "analysis": 2357,
     "cli": 1171,
-    "internal": 498,
+    # 10 more: the walk over the leaves of a graph, for a surrogate and for a scan of slopes.
+    "internal": 508,
     "solvers": 3610,
     # 10 more: the base of `NeuronLayer`, which plans read, is a module below both.
     # 7 more: the choice of a hidden neuron, next to the catalogue.
@@ -37,7 +38,7 @@ MAX_STATEMENTS = {
     "net": 1674,
     "deploy": 845,
 }
-MAX_STATEMENTS_OF_OTHERS = 4270
+MAX_STATEMENTS_OF_OTHERS = 4261
 MAX_STATEMENTS_OF_TESTS = 31508
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.

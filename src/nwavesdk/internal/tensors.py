@@ -1,11 +1,12 @@
-"""Checks of tensors: dense with values in memory, plain in eager code, equal bit by bit.
+"""Checks of tensors: dense with values in memory, plain, equal bit by bit; leaves of graphs.
 
 Kernels read memory directly, so a sparse or a meta tensor must not reach them.
 """
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ __all__ = [
     "have_equal_bits",
     "is_list",
     "is_plain",
+    "leaf_nodes",
     "require_floating",
     "require_tensor",
 ]
@@ -172,3 +174,21 @@ def have_equal_bits(a: Tensor, b: Tensor) -> bool:
         and torch._C._len_torch_dispatch_stack() == 0
         and _compare_memory(a.data_ptr(), b.data_ptr(), a.nbytes) == 0
     )
+
+
+def leaf_nodes(tensors: Iterable[Tensor]) -> set[Any]:
+    """The nodes in the graphs of tensors that accumulate a gradient, each for its `variable`.
+
+    Example:
+        >>> a = torch.ones(2, requires_grad=True)
+        >>> [node.variable is a for node in leaf_nodes([a + 1, a * 2])]
+        [True]
+    """
+    seen: set[Any] = set()
+    unseen: list[Any] = [tensor.grad_fn for tensor in tensors]
+    while unseen:
+        node = unseen.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            unseen += [before for before, _ in node.next_functions]
+    return {node for node in seen if hasattr(node, "variable")}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.internal.tensors import require_floating
+from nwavesdk.internal.tensors import leaf_nodes, require_floating
 from nwavesdk.surrogate.base import Surrogate, heaviside, widen
 from nwavesdk.surrogate.tails import FastSigmoid
 
@@ -143,7 +143,7 @@ class Foreign(Surrogate):
             ValueError: If the callable is not elementwise, or has no gradient with respect to z.
         """
         with torch.enable_grad():
-            return len(_leaf_nodes(self._spikes(z.detach().requires_grad_()))) > 1
+            return len(leaf_nodes([self._spikes(z.detach().requires_grad_())])) > 1
 
     def derivative(self, z: Tensor) -> Tensor:
         require_floating(self, z)
@@ -191,15 +191,3 @@ def _call_elementwise(function: Callable[[Tensor], Tensor], z: Tensor) -> Tensor
             f"{list(z.shape)}."
         )
     return value
-
-
-def _leaf_nodes(tensor: Tensor) -> set[Any]:
-    """The nodes of the graph behind `tensor` that accumulate a gradient."""
-    seen: set[Any] = set()
-    unseen = [tensor.grad_fn]
-    while unseen:
-        node = unseen.pop()
-        if node is not None and node not in seen:
-            seen.add(node)
-            unseen += [before for before, _ in node.next_functions]
-    return {node for node in seen if hasattr(node, "variable")}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from nwavesdk.internal.checks import shown
+from nwavesdk.internal.tensors import leaf_nodes
 from nwavesdk.layers import Record, Recording, find_edges, prepare_net
 from nwavesdk.layers.masks import copy_module
 from nwavesdk.net.recording import record as record_pass
@@ -182,26 +183,17 @@ def _outputs(record: Record) -> list[Tensor]:
 def _unread(recording: Recording, loss: Tensor) -> frozenset[str]:
     """Names of the layers whose spikes act neither on the loss nor on any layer."""
     charges = [record.cur for record in recording.layers.values() if record.cur is not None]
-    read = _graph_leaves([loss, *charges])
+    read = [loss, *charges]
+    read += [node.variable for node in leaf_nodes(read)]
     return frozenset(
         name
         for name, record in recording.layers.items()
-        if not (record.is_readout or record.spikes_act_inside or id(record.spk) in read)
+        if not (
+            record.is_readout
+            or record.spikes_act_inside
+            or any(tensor is record.spk for tensor in read)
+        )
     )
-
-
-def _graph_leaves(tensors: Sequence[Tensor]) -> set[int]:
-    """The ids of all leaves in the graphs of tensors, and of the tensors themselves."""
-    leaves = {id(tensor) for tensor in tensors}
-    nodes = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
-    seen = set(nodes)
-    while nodes:
-        node = nodes.pop()
-        leaves.add(id(getattr(node, "variable", None)))
-        behind = {node for node, _ in node.next_functions if node is not None} - seen
-        seen |= behind
-        nodes += behind
-    return leaves
 
 
 def _require_sequences(net: nn.Module, layers: Sequence[tuple[str, Record]]) -> None:
