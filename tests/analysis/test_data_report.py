@@ -15,9 +15,10 @@ from nwavesdk.train.config.data import PatternData
 from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.data.load import RunData, complete_data
 from nwavesdk.train.fit.network import sample_config
+from train.runs import Choices
 
 
-def report_of(source: Path, **choices: dict[str, Any]) -> dict[str, Any]:
+def report_of(source: Path, **choices: Choices) -> Choices:
     data = {"source": str(source), **choices.pop("data", {})}
     return data_report(*complete_data(RunConfig.of({"data": data, **choices})))
 
@@ -51,7 +52,7 @@ def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[Completed
     return config.model_copy(update=changes), RunData(*sets, standard)
 
 
-def config_of(kind: str, shape: tuple[int, ...], choices: dict[str, Any]) -> CompletedConfig:
+def config_of(kind: str, shape: tuple[int, ...], choices: Choices) -> CompletedConfig:
     config = sample_config("conv", shape, 2, kind)
     return config.model_copy(update={"data": config.data.model_copy(update=choices)})
 
@@ -166,7 +167,7 @@ def test_a_pattern_in_all_sets_is_one_recording() -> None:
     ],
 )
 def test_features_are_described(
-    kind: str, shape: tuple[int, ...], choices: dict[str, Any], text: str
+    kind: str, shape: tuple[int, ...], choices: Choices, text: str
 ) -> None:
     assert describe_features(config_of(kind, shape, choices)) == text
 

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -15,11 +14,11 @@ from nwavesdk.analysis.slopes.report import SlopeReport
 from nwavesdk.train import Run, RunConfig
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import StepLabels
-from train.runs import stop_after
+from train.runs import Choices, stop_after
 
 
 @pytest.fixture
-def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choices:
     """A run for a chip with mismatch, annealed signs and dropout."""
     monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
     return {
@@ -46,7 +45,7 @@ def weights(batch: RunBatch) -> list[torch.Tensor]:
 
 
 def test_weights_are_the_latest_and_the_batch_stays_the_same(
-    choices: dict[str, Any], tmp_path: Path
+    choices: Choices, tmp_path: Path
 ) -> None:
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     begun = RunBatch.open(tmp_path / "run")
@@ -78,7 +77,7 @@ def test_weights_are_the_latest_and_the_batch_stays_the_same(
         assert len(examine_recording(recorded.recording, dict(recorded.gradients())).layers) == 3
 
 
-def test_only_training_recordings_are_used(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_only_training_recordings_are_used(choices: Choices, tmp_path: Path) -> None:
     run = Run.new(tmp_path / "run", RunConfig.of(choices))
     batch = RunBatch.open(tmp_path / "run", recordings=1000)
     assert len(batch.recordings.x) == len(run.data.train)

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ pytest.importorskip("lightning")
 from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk.train import Run, load
 from nwavesdk.train.fit.network import rounded_network
-from train.runs import write_untrained
+from train.runs import Choices, write_untrained
 
 
 def test_export_writes_a_folder_of_c(run: Path, tmp_path: Path) -> None:
@@ -74,7 +73,7 @@ def test_a_run_on_live_sound_has_a_program_from_samples_to_outputs(
 DIGITS = {"data": {"limit": 30}, "net": {"name": "lif", "hidden": [8]}}
 
 
-def export(folder: Path, choices: dict[str, Any]) -> tuple[Run, Path]:
+def export(folder: Path, choices: Choices) -> tuple[Run, Path]:
     """A run with initial weights, and its folder of C."""
     write_untrained(folder / "run", choices)
     succeeded("export", folder / "run", "--c", folder / "c")

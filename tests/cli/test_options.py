@@ -26,6 +26,7 @@ from nwavesdk.train.config import fields_of
 from nwavesdk.train.config.recipes import apply_recipe
 from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.data.load import complete_data
+from train.runs import Choices
 
 # Fields of the config that have no option, and why.
 WITHOUT_OPTION = {
@@ -85,7 +86,7 @@ def test_errors_of_data_name_the_option(words: list[str], message: str, tones: P
 
 def test_errors_of_the_runs_of_a_study_name_the_option() -> None:
     @add_run_choices("data.on_error")
-    def compare(choices: dict[str, Any]) -> None:
+    def compare(choices: Choices) -> None:
         raise BrokenRunError(f'fold 2: {choices}; on_error="skip" skips it')
 
     with pytest.raises(ValueError, match=r"^fold 2: \{\}; --on-error skip skips it$"):
@@ -200,7 +201,7 @@ def printed(value: Any) -> str:
 def test_each_default_in_the_help_is_the_one_that_a_run_gets(
     source: str, net: str | None, sources: dict[str, str]
 ) -> None:
-    choices: dict[str, Any] = {"data": {"source": sources[source]}, "net": {}}
+    choices: Choices = {"data": {"source": sources[source]}, "net": {}}
     if net is not None:
         choices["net"]["name"] = net
     if net == "chip":

@@ -6,7 +6,6 @@ import runpy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,14 +23,14 @@ from nwavesdk.train import load
 from nwavesdk.train.apply.batches import batch_of
 from nwavesdk.train.apply.recordings import FramedRecording
 from tolerances import GRADIENT, assert_close
-from train.runs import chip_choices, write_untrained
+from train.runs import Choices, chip_choices, write_untrained
 
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
 PROGRAM = Path(__file__).parents[2] / "examples" / "onnx_sound.py"
 
 
 @pytest.fixture
-def run(choices: dict[str, Any], tmp_path: Path) -> Path:
+def run(choices: Choices, tmp_path: Path) -> Path:
     write_untrained(tmp_path / "run", choices)
     return tmp_path / "run"
 
@@ -82,12 +81,12 @@ def test_the_look_ahead_of_a_run_is_told(
     ],
 )
 def test_the_example_computes_input_and_class_from_the_file_and_a_sound(
-    choices: dict[str, Any],
+    choices: Choices,
     tones: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    data: dict[str, Any],
+    data: Choices,
 ) -> None:
     soundfile = pytest.importorskip("soundfile")
     choices["data"] |= data

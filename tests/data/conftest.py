@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 import torch
 
+# Options of `NWaveDataloaderConfig`, by name.
+Options = dict[str, Any]
+
 RATE = 8000
 
 
@@ -56,7 +59,7 @@ def curves(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fast(tmp_path: Path) -> dict[str, Any]:
+def fast(tmp_path: Path) -> Options:
     """Choices for 40 steps of 10 ms at 8 kHz, with a cache for this test alone."""
     return {
         "sample_rate": RATE,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nwavesdk
-from data.conftest import tone, write
+from data.conftest import Options, tone, write
 from forked import start_code
 from nwavesdk import NWaveDataGen, NWaveDataloaderConfig
 from nwavesdk.chip import load_profile
@@ -29,7 +29,7 @@ NWaveDataGen(data_parent=sys.argv[1], cache=sys.argv[2], **choices).dataloaders(
 """
 
 
-def build(folder: Path, fast: dict[str, Any], **choices: Any) -> NWaveDataGen:
+def build(folder: Path, fast: Options, **choices: Any) -> NWaveDataGen:
     """The data of a folder, which has been read."""
     data = NWaveDataGen(data_parent=folder, **{**fast, **choices})
     assert data.split
@@ -72,7 +72,7 @@ def test_steps_need_not_be_whole_samples() -> None:
     assert set(np.diff(first)) == {22, 23}
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
+WRONG: list[tuple[Options, str]] = [
     ({"data_parent": ""}, "data_parent: expected the path of a folder (got '')"),
     ({"task": "ranking"}, "task: expected 'classification' or 'regression' (got 'ranking')"),
     ({"sample_rate": 0}, "sample_rate: expected at least 1 (got 0)"),
@@ -118,9 +118,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("choices", "message"), WRONG, ids=[message for _, message in WRONG])
-def test_a_wrong_choice_is_reported_with_what_is_expected(
-    choices: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_choice_is_reported_with_what_is_expected(choices: Options, message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011
         NWaveDataloaderConfig(**{"data_parent": "x", **choices})
     assert message in str(error.value)
@@ -157,7 +155,7 @@ def test_the_longest_recording_is_that_of_a_run() -> None:
 # Channels and batches
 
 
-def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
+def test_three_loaders_of_batches(words: Path, fast: Options) -> None:
     gen = NWaveDataGen(data_parent=words, task="classification", batch_size=3, **fast)
     loaders = gen.dataloaders()
     assert [[len(y) for _, y in loader] for loader in loaders] == [[3, 3, 2], [2], [2]]
@@ -179,7 +177,7 @@ def test_three_loaders_of_batches(words: Path, fast: dict[str, Any]) -> None:
 
 
 def test_the_seed_decides_the_order_which_differs_between_epochs(
-    words: Path, fast: dict[str, Any]
+    words: Path, fast: Options
 ) -> None:
     def epochs(seed: int) -> list[list[float]]:
         train = NWaveDataGen(data_parent=words, seed=seed, **fast).dataloaders()[0]
@@ -193,7 +191,7 @@ def test_the_seed_decides_the_order_which_differs_between_epochs(
     assert epochs(2) != first
 
 
-def test_regression_has_targets(curves: Path, fast: dict[str, Any]) -> None:
+def test_regression_has_targets(curves: Path, fast: Options) -> None:
     gen = NWaveDataGen(data_parent=curves, task="regression", **fast)
     x, y = next(iter(gen.dataloaders()[0]))
     assert (x.shape, y.shape, y.dtype) == ((3, 40, 16), (3, 40, 1), torch.float32)
@@ -205,7 +203,7 @@ def test_regression_has_targets(curves: Path, fast: dict[str, Any]) -> None:
 
 
 def test_targets_of_another_length_or_width_are_raised_or_skipped(
-    curves: Path, fast: dict[str, Any]
+    curves: Path, fast: Options
 ) -> None:
     torch.save(torch.ones(25), curves / "target" / "1.pt")
     torch.save(torch.ones(30, 2), curves / "target" / "2.pt")
@@ -227,16 +225,12 @@ def test_targets_of_another_length_or_width_are_raised_or_skipped(
         ([], {}, "missing .* 'data_parent'"),
     ],
 )
-def test_wrong_arguments_are_rejected(
-    arguments: list[Any], choices: dict[str, Any], message: str
-) -> None:
+def test_wrong_arguments_are_rejected(arguments: list[Any], choices: Options, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         NWaveDataGen(*arguments, **choices)
 
 
-def test_a_folder_of_other_data_is_rejected_when_it_is_read(
-    tmp_path: Path, fast: dict[str, Any]
-) -> None:
+def test_a_folder_of_other_data_is_rejected_when_it_is_read(tmp_path: Path, fast: Options) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "1.npy", np.zeros((5, 2)))
@@ -245,14 +239,14 @@ def test_a_folder_of_other_data_is_rejected_when_it_is_read(
         gen.dataloaders()
 
 
-def test_arrays_that_the_memory_cannot_hold_are_rejected(words: Path, fast: dict[str, Any]) -> None:
+def test_arrays_that_the_memory_cannot_hold_are_rejected(words: Path, fast: Options) -> None:
     message = "16 channels of 691,200,000 samples need 132.7 GB of .*: use shorter recordings"
     with pytest.raises(ValueError, match=message):
         build(words, fast, recording_duration_s=86400.0, sim_time_s=60.0)
 
 
 def test_a_progress_bar_is_shown_on_request(
-    words: Path, fast: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    words: Path, fast: Options, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (words / "yes" / "bad.wav").write_bytes(b"")
     build(words, fast, on_error="skip", progress=True)
@@ -267,11 +261,11 @@ def test_a_progress_bar_is_shown_on_request(
 
 
 def test_choices_that_decide_values_have_their_own_frames(
-    words: Path, fast: dict[str, Any], tmp_path: Path
+    words: Path, fast: Options, tmp_path: Path
 ) -> None:
     text = (Path(nwavesdk.__file__).parent / "chip" / "profiles" / "h1v1.toml").read_text()
     (tmp_path / "own.toml").write_text(text.replace("value = 3400.0", "value = 3000.0"))
-    changes: list[dict[str, Any]] = [
+    changes: list[Options] = [
         {},
         {"sample_rate": 16000},
         {"recording_duration_s": 0.3},
@@ -284,7 +278,7 @@ def test_choices_that_decide_values_have_their_own_frames(
 
 
 def test_frames_are_computed_once_for_content_and_choices_that_decide_them(
-    words: Path, fast: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    words: Path, fast: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = build(words, fast)
     moved = words.rename(words.parent / "moved")
@@ -298,7 +292,7 @@ def test_frames_are_computed_once_for_content_and_choices_that_decide_them(
 
 @pytest.mark.parametrize("fault", ["was damaged", "cannot be written", "No space left"])
 def test_a_cache_that_cannot_be_used_gives_one_warning(
-    words: Path, fast: dict[str, Any], fault: str, monkeypatch: pytest.MonkeyPatch
+    words: Path, fast: Options, fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = build(words, fast, cache=False)
     fast["progress"] = True
@@ -320,7 +314,7 @@ def test_a_cache_that_cannot_be_used_gives_one_warning(
     check_same(data, expected)
 
 
-def test_two_processes_write_the_same_cache(words: Path, fast: dict[str, Any]) -> None:
+def test_two_processes_write_the_same_cache(words: Path, fast: Options) -> None:
     processes = [start_code(PROCESS, words, words, fast["cache"]) for _ in range(2)]
     assert [process.finish().code for process in processes] == [0, 0]
     check_same(build(words, fast), build(words, fast, cache=False))

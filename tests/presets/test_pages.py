@@ -14,9 +14,10 @@ from nwavesdk.presets import NAMES, PresetName
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.net_file import NetPage, load_function
 from nwavesdk.train.fit.network import sample_config
+from train.runs import Choices
 
 # Another value of each option of the net.
-OTHERS: dict[str, Any] = {
+OTHERS: Choices = {
     "hidden": [7, 5],
     "population": 3,
     "neuron": "lif_zero",
@@ -33,7 +34,7 @@ OTHERS: dict[str, Any] = {
 }
 # What a run does with a net that a page has built, or with its outputs.
 OF_THE_RUN = {"name", "first_weights", "sharpness"}
-BASE: dict[str, Any] = {"hidden": [6, 5], "population": 2, "dropout": 0.1}
+BASE: Choices = {"hidden": [6, 5], "population": 2, "dropout": 0.1}
 PAGES = [name for name in NAMES if name != "chip"]
 
 

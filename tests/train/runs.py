@@ -14,6 +14,9 @@ import torch
 if TYPE_CHECKING:
     from nwavesdk.train import CompletedConfig, Run, TrainedRun
 
+# What a user chooses for a run, by section and field.
+Choices = dict[str, Any]
+
 
 @contextmanager
 def no_pictures() -> Iterator[None]:
@@ -24,7 +27,7 @@ def no_pictures() -> Iterator[None]:
         yield
 
 
-def small_choices(tones: Path) -> dict[str, Any]:
+def small_choices(tones: Path) -> Choices:
     """A run that takes a second: few bands, few neurons, few epochs."""
     return {
         "seed": 3,
@@ -39,14 +42,14 @@ def small_choices(tones: Path) -> dict[str, Any]:
     }
 
 
-def patient_choices(tones: Path) -> dict[str, Any]:
+def patient_choices(tones: Path) -> Choices:
     """A run with a high learning rate that its patience ends long before 40 epochs."""
     choices = small_choices(tones)
     choices["learning"] |= {"epochs": 40, "patience": 2, "rate": 0.2}
     return choices
 
 
-def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch") -> dict[str, Any]:
+def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch") -> Choices:
     """A run for a chip that takes a second or two."""
     return {
         "seed": 3,
@@ -58,7 +61,7 @@ def chip_choices(tones: Path, profile: str = "h1v2", training: str = "mismatch")
     }
 
 
-def write_untrained(folder: Path, choices: dict[str, Any]) -> None:
+def write_untrained(folder: Path, choices: Choices) -> None:
     """Write a run with the model of its initial weights, which takes no training."""
     from nwavesdk.train import Run, RunConfig
     from nwavesdk.train.fit.model_file import save_model
@@ -109,7 +112,7 @@ def assert_resumes(run: "Run", epochs: int, whole: Path) -> None:
     assert model_bytes(run.folder.path) == model_bytes(whole)
 
 
-def read_checkpoint(folder: Path) -> dict[str, Any]:
+def read_checkpoint(folder: Path) -> Choices:
     """The checkpoint of a run."""
     return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True))
 

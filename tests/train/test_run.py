@@ -18,6 +18,7 @@ from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.seeds import use_threads
 from train.runs import (
+    Choices,
     assert_resumes,
     metrics,
     metrics_without_time,
@@ -53,7 +54,7 @@ def test_a_run_writes_everything_that_is_promised(finished: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights(
-    finished: Path, choices: dict[str, Any], tmp_path: Path
+    finished: Path, choices: Choices, tmp_path: Path
 ) -> None:
     torch.manual_seed(17)  # the state of torch's generator has no effect
     run = Run.new(tmp_path / "again", choices)
@@ -65,7 +66,7 @@ def test_the_same_seed_gives_the_same_weights(
 
 
 def test_a_run_takes_a_text_as_its_path_and_choices_or_a_config(
-    choices: dict[str, Any], tmp_path: Path
+    choices: Choices, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "run")
     with pytest.raises(ValueError, match="expected a dictionary or instance of RunConfig"):
@@ -84,7 +85,7 @@ def test_the_summary_shortens_many_classes() -> None:
     assert net.startswith("net lif for sound, ")
 
 
-def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_changed_data_are_an_error(choices: Choices, tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     source = tmp_path / "data"
     for name in ("a", "b"):
@@ -135,7 +136,7 @@ def test_changed_data_are_an_error(choices: dict[str, Any], tmp_path: Path) -> N
     ],
 )
 def test_a_run_that_cannot_be_trained_is_an_error_before_anything_is_written(
-    section: str, change: dict[str, Any], words: str, choices: dict[str, Any], tmp_path: Path
+    section: str, change: Choices, words: str, choices: Choices, tmp_path: Path
 ) -> None:
     choices[section] |= change
     with pytest.raises(ValueError, match=words):
@@ -143,7 +144,7 @@ def test_a_run_that_cannot_be_trained_is_an_error_before_anything_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def choices_of(folder: Path, events: str) -> dict[str, Any]:
+def choices_of(folder: Path, events: str) -> Choices:
     return {
         "seed": 3,
         "data": {"source": str(folder), "events": events, "bin": 1e-3},
@@ -202,7 +203,7 @@ def test_diagnosis_takes_gradients_of_a_dense_batch(finished_lists: Path) -> Non
 def test_a_resumed_run_ends_with_the_same_weights(
     form: str,
     epochs: int,
-    choices: dict[str, Any],
+    choices: Choices,
     finished_lists: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -238,7 +239,7 @@ def _restore_settings():
 
 
 def test_a_run_records_its_threads_and_restores_the_setting(
-    choices: dict[str, Any], tmp_path: Path
+    choices: Choices, tmp_path: Path
 ) -> None:
     run = Run.new(tmp_path / "run", choices)
     recorded = RunFolder(tmp_path / "run").read_config().machine.threads
@@ -250,7 +251,7 @@ def test_a_run_records_its_threads_and_restores_the_setting(
 
 
 def test_chosen_threads_are_those_of_the_run(
-    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    choices: Choices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     current = torch.get_num_threads()
     monkeypatch.setattr("os.cpu_count", lambda: current + 1)
@@ -261,7 +262,7 @@ def test_chosen_threads_are_those_of_the_run(
 
 
 def test_a_small_net_takes_one_thread_and_a_large_one_all(
-    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    choices: Choices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(2)
     small = Run.prepare(tmp_path, choices).config
@@ -274,7 +275,7 @@ def test_a_small_net_takes_one_thread_and_a_large_one_all(
 
 
 def test_a_resumed_run_keeps_its_threads(
-    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    choices: Choices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It stops after an epoch, and continues where the number of threads differs."""
     choices = {**choices, "machine": {"threads": 2}}

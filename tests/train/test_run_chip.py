@@ -17,7 +17,7 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.optim import SignAnnealing
 from nwavesdk.train import Run, RunFolder
 from nwavesdk.train.fit import learner
-from train.runs import assert_resumes, chip_choices, model_bytes
+from train.runs import Choices, assert_resumes, chip_choices, model_bytes
 
 TRAINED = [
     ("h1v1", "mismatch"),
@@ -28,18 +28,18 @@ TRAINED = [
 
 
 @pytest.fixture
-def choices(tones: Path) -> dict[str, Any]:
+def choices(tones: Path) -> Choices:
     return chip_choices(tones)
 
 
 @pytest.fixture(scope="module")
 def trained(
     tones: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], tuple[Path, dict[str, Any]]]:
+) -> Callable[[str, str], tuple[Path, Choices]]:
     """Folder and result of a run for a chip with a kind of training; each is trained once."""
-    runs: dict[tuple[str, str], tuple[Path, dict[str, Any]]] = {}
+    runs: dict[tuple[str, str], tuple[Path, Choices]] = {}
 
-    def train(profile: str, training: str) -> tuple[Path, dict[str, Any]]:
+    def train(profile: str, training: str) -> tuple[Path, Choices]:
         if (profile, training) not in runs:
             folder = tmp_path_factory.mktemp("chip") / "run"
             result = Run.new(folder, chip_choices(tones, profile, training)).train()
@@ -52,7 +52,7 @@ def trained(
 
 @pytest.mark.parametrize(("profile", "training"), TRAINED)
 def test_a_trained_net_keeps_to_its_chip(
-    trained: Callable[[str, str], tuple[Path, dict[str, Any]]], profile: str, training: str
+    trained: Callable[[str, str], tuple[Path, Choices]], profile: str, training: str
 ) -> None:
     folder, result = trained(profile, training)
     run = Run.open(folder)
@@ -73,7 +73,7 @@ def test_a_trained_net_keeps_to_its_chip(
 
 
 def test_drawn_chips_change_the_weights(
-    trained: Callable[[str, str], tuple[Path, dict[str, Any]]],
+    trained: Callable[[str, str], tuple[Path, Choices]],
 ) -> None:
     hardware, _ = trained("h1v2", "hardware")
     mismatch, _ = trained("h1v2", "mismatch")
@@ -81,8 +81,8 @@ def test_drawn_chips_change_the_weights(
 
 
 def test_a_resumed_run_ends_with_the_same_weights(
-    trained: Callable[[str, str], tuple[Path, dict[str, Any]]],
-    choices: dict[str, Any],
+    trained: Callable[[str, str], tuple[Path, Choices]],
+    choices: Choices,
     tmp_path: Path,
 ) -> None:
     """The schedule of the signs and the drawn chips continue where they were."""
@@ -91,7 +91,7 @@ def test_a_resumed_run_ends_with_the_same_weights(
 
 
 def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
-    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    choices: Choices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seeds: dict[bool, list[Any]] = {True: [], False: []}
     epochs = []
@@ -121,7 +121,7 @@ def test_each_batch_has_its_chip_and_each_epoch_the_same_chips_to_select_on(
 
 @pytest.mark.parametrize("training", ["plain", "hardware", "mismatch"])
 def test_the_net_has_the_bits_and_the_mismatch_of_its_training(
-    choices: dict[str, Any], tmp_path: Path, training: str
+    choices: Choices, tmp_path: Path, training: str
 ) -> None:
     choices["chip"] = {"profile": "h1v1", "training": training}
     run = Run.prepare(tmp_path / training, choices)
@@ -134,9 +134,7 @@ def test_the_net_has_the_bits_and_the_mismatch_of_its_training(
         assert {(m.quantization_bits, m.stddev) for m in synapses} == {(bits, stddev)}
 
 
-def test_a_run_keeps_the_profile_with_which_it_began(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_run_keeps_the_profile_with_which_it_began(choices: Choices, tmp_path: Path) -> None:
     text = (files("nwavesdk.chip") / "profiles" / "h1v2.toml").read_text()
     profile = tmp_path / "profile.toml"
     profile.write_text(text.replace("value = 1.66", "value = 1.0"))

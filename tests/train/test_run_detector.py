@@ -15,12 +15,12 @@ from nwavesdk.metrics import DetectionScore
 from nwavesdk.train import Run, RunConfig, RunFolder, load
 from nwavesdk.train.data.load import load_run_data
 from train.event_folders import write_events, write_timed
-from train.runs import assert_resumes
+from train.runs import Choices, assert_resumes
 
 PICTURES = {"learning_curves", "spike_raster", "membrane_traces", "detection_curves", "stream"}
 
 
-def choices_of(folder: Path, **choices: Any) -> dict[str, Any]:
+def choices_of(folder: Path, **choices: Any) -> Choices:
     """A run of some seconds."""
     return {
         "data": {"source": str(folder), "bands": 12} | choices.pop("data", {}),

@@ -20,7 +20,7 @@ from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.tasks import Classification
-from train.runs import assert_resumes, metrics, model_bytes, no_pictures, stop_after
+from train.runs import Choices, assert_resumes, metrics, model_bytes, no_pictures, stop_after
 
 T = 40
 
@@ -62,11 +62,11 @@ PICTURES = {
 ALL_PICTURES = {"learning_curves", "spike_raster", "membrane_traces"}
 
 
-def choices_of(task: str, folder: Path, chip: str = "") -> dict[str, Any]:
+def choices_of(task: str, folder: Path, chip: str = "") -> Choices:
     """A run of a second."""
     file = folder / f"{task}.npz"
     WRITERS[task](file)
-    choices: dict[str, Any] = {
+    choices: Choices = {
         "data": {"source": str(file)},
         "net": {"name": "lif", "hidden": [12], "dropout": 0.0, "tau": 5e-3},
         "learning": {"epochs": 3, "batch_size": 8, "rate": 0.02},
@@ -243,7 +243,7 @@ def test_a_limit_counts_recordings_of_every_task(task: str, tmp_path: Path) -> N
 
 
 def test_a_resumed_run_ends_with_the_same_weights_and_constants(
-    choices: dict[str, Any], tmp_path: Path
+    choices: Choices, tmp_path: Path
 ) -> None:
     choices["net"] |= {"neuron": "klif", "constants": "tau=0.01", "learn": "k"}
     whole = Run.new(tmp_path / "whole", choices)
@@ -299,7 +299,7 @@ def test_scaled_weights_learn_and_decay_as_others_do() -> None:
     ],
 )
 def test_a_run_with_time_constants_of_another_unit_warns_once(
-    choices: dict[str, Any], tmp_path: Path, net: dict[str, Any], words: str
+    choices: Choices, tmp_path: Path, net: Choices, words: str
 ) -> None:
     choices["net"] |= net
     with pytest.warns(UserWarning, match=words) as caught:

@@ -1,12 +1,13 @@
 """The flat config of `HPOWrapper`: every key that no trial reads is one line."""
 
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 
 pytest.importorskip("lightning")
 
 from nwavesdk.analysis.hpo.namespaces import LOSSES, LossName, read_trial_config
+from train.runs import Choices
 
 REGRESSION = {"loss.name": "mse", "data.task": "regression"}
 
@@ -31,7 +32,7 @@ REGRESSION = {"loss.name": "mse", "data.task": "regression"}
         ({"loss.name": "mse"}, "got 'mse', 'r2' and 'classification', expected them for one task"),
     ],
 )
-def test_a_mistake_is_one_line(config: dict[str, Any], changes: dict[str, Any], words: str) -> None:
+def test_a_mistake_is_one_line(config: Choices, changes: Choices, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         read_trial_config({**config, **changes})
     assert str(caught.value).startswith("HPOWrapper: config: ")
@@ -43,13 +44,13 @@ def test_data_are_asked_for() -> None:
         read_trial_config({"model.hidden": 8})
 
 
-def test_the_metric_is_that_of_the_task(config: dict[str, Any]) -> None:
+def test_the_metric_is_that_of_the_task(config: Choices) -> None:
     assert read_trial_config(config).metric_name == "accuracy"
     assert read_trial_config({**config, **REGRESSION}).metric_name == "r2"
 
 
 @pytest.mark.parametrize("name", get_args(LossName))
-def test_every_loss_takes_its_options(config: dict[str, Any], name: LossName) -> None:
+def test_every_loss_takes_its_options(config: Choices, name: LossName) -> None:
     task = REGRESSION if name == "mse" else {"loss.name": name}
     computed = {"spk", "mem", "targets", "num_classes", "lengths"}
     loss = read_trial_config({**config, **task, "loss.topology": 0.1}).loss

@@ -22,6 +22,7 @@ from nwavesdk.analysis.hpo.trial import (
 from nwavesdk.internal.files import FileError
 from nwavesdk.loss import tet_loss, topology_loss, weight_magnitude_loss
 from nwavesdk.metrics import accuracy, r2
+from train.runs import Choices
 
 # Options of a trial that change each step of it.
 OPTIONS = {
@@ -37,7 +38,7 @@ class StopError(Exception):
 
 
 @pytest.fixture
-def config(config: dict[str, Any]) -> dict[str, Any]:
+def config(config: Choices) -> Choices:
     return {**config, "trainer.epochs": 4}
 
 
@@ -68,7 +69,7 @@ def give_scores(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
     monkeypatch.setattr(TrialObjective, "batch_score", lambda *_: (torch.tensor(0.0), 1))
 
 
-def test_a_stopped_trial_continues_to_the_same_bits(config: dict[str, Any], tmp_path: Path) -> None:
+def test_a_stopped_trial_continues_to_the_same_bits(config: Choices, tmp_path: Path) -> None:
     config |= OPTIONS
     whole: list[tuple[int, float]] = []
     score = train_one_trial(config, build, tmp_path / "a", lambda *row: whole.append(row))
@@ -99,10 +100,10 @@ def test_a_stopped_trial_continues_to_the_same_bits(config: dict[str, Any], tmp_
     ],
 )
 def test_the_best_epoch_is_kept_and_patience_ends_a_trial(
-    config: dict[str, Any],
+    config: Choices,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    stop: dict[str, Any],
+    stop: Choices,
     n_epochs: int,
 ) -> None:
     config |= stop
@@ -119,7 +120,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_trial(
     assert weights_of(tmp_path)[-1] == 2
 
 
-def test_a_net_that_diverges_ends_the_trial(config: dict[str, Any], tmp_path: Path) -> None:
+def test_a_net_that_diverges_ends_the_trial(config: Choices, tmp_path: Path) -> None:
     config |= {"optim.name": "sgd", "optim.lr": 1e3, "loss.weight_magnitude": 1e6}
     with pytest.raises(RuntimeError, match="training diverged; lower the"):
         train_one_trial(config, build, tmp_path)
@@ -127,7 +128,7 @@ def test_a_net_that_diverges_ends_the_trial(config: dict[str, Any], tmp_path: Pa
 
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
 @pytest.mark.parametrize("schedule", ["none", "cosine"])
-def test_optimizers_and_schedules(config: dict[str, Any], optimizer: str, schedule: str) -> None:
+def test_optimizers_and_schedules(config: Choices, optimizer: str, schedule: str) -> None:
     config |= {"optim.name": optimizer, "sched.name": schedule, "optim.weight_decay": 0.1}
     config["trainer.clip"] = 0.5
     if optimizer == "sgd":
@@ -156,7 +157,7 @@ def test_optimizers_and_schedules(config: dict[str, Any], optimizer: str, schedu
     assert rates == pytest.approx(expected)
 
 
-def test_losses_on_weights_are_added(config: dict[str, Any]) -> None:
+def test_losses_on_weights_are_added(config: Choices) -> None:
     net = build({"hidden": 8})
     y, outputs = torch.tensor([0, 1]), torch.rand(2, 2, 5, 3)
 
@@ -171,7 +172,7 @@ def test_losses_on_weights_are_added(config: dict[str, Any]) -> None:
     assert loss(mse_share=0.5) == pytest.approx(tet_loss(outputs[1], y, mse_share=0.5).item())
 
 
-def test_the_score_is_that_of_the_metric(config: dict[str, Any]) -> None:
+def test_the_score_is_that_of_the_metric(config: Choices) -> None:
     """The sums of two batches give the score of both together."""
     draw = torch.Generator().manual_seed(0)
     outputs = torch.rand(2, 6, 5, 3, generator=draw)
@@ -186,15 +187,13 @@ def test_the_score_is_that_of_the_metric(config: dict[str, Any]) -> None:
         assert task.measures(tally)["score"] == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_the_seed_of_the_data_orders_the_batches(config: dict[str, Any], tmp_path: Path) -> None:
+def test_the_seed_of_the_data_orders_the_batches(config: Choices, tmp_path: Path) -> None:
     for seed in (0, 1):
         train_one_trial({**config, "data.seed": seed}, build, tmp_path / str(seed))
     assert weights_of(tmp_path / "0") != weights_of(tmp_path / "1")
 
 
-def test_damaged_files_and_another_config_are_errors(
-    config: dict[str, Any], tmp_path: Path
-) -> None:
+def test_damaged_files_and_another_config_are_errors(config: Choices, tmp_path: Path) -> None:
     config["trainer.epochs"] = 1
     train_one_trial(config, build, tmp_path)
     with pytest.raises(FileError, match="checkpoint.ckpt is damaged or .*with other choices"):
@@ -210,10 +209,10 @@ def test_damaged_files_and_another_config_are_errors(
 
 
 @pytest.mark.parametrize("nwave", [{}, {"stddev": 0.1}])
-def test_the_builder_gets_model_and_nwave(config: dict[str, Any], nwave: dict[str, Any]) -> None:
+def test_the_builder_gets_model_and_nwave(config: Choices, nwave: Choices) -> None:
     got = []
 
-    def build_and_keep(model_cfg: dict[str, Any]) -> nn.Module:
+    def build_and_keep(model_cfg: Choices) -> nn.Module:
         got.append(model_cfg)
         return build(model_cfg)
 
@@ -221,7 +220,7 @@ def test_the_builder_gets_model_and_nwave(config: dict[str, Any], nwave: dict[st
     assert got == [{"hidden": 8, **({"nwave": nwave} if nwave else {})}]
 
 
-def fails(cfg: dict[str, Any]) -> nn.Module:
+def fails(cfg: Choices) -> nn.Module:
     raise KeyError(cfg["hidden"])
 
 
@@ -239,9 +238,7 @@ def fails(cfg: dict[str, Any]) -> nn.Module:
         (fails, r"model_builder\({'hidden': 8}\) failed.*KeyError: 8"),
     ],
 )
-def test_other_builders_and_outputs_are_one_line(
-    config: dict[str, Any], builder: Any, words: str
-) -> None:
+def test_other_builders_and_outputs_are_one_line(config: Choices, builder: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         build_model(builder, read_trial_config(config), torch.rand(2, 5, 16), 3)
     assert "\n" not in str(caught.value)
@@ -249,7 +246,7 @@ def test_other_builders_and_outputs_are_one_line(
 
 @pytest.mark.parametrize(("neurons", "fits"), [(3, True), (6, True), (4, False), (0, False)])
 def test_populations_are_allowed_with_their_metric(
-    config: dict[str, Any], neurons: int, fits: bool
+    config: Choices, neurons: int, fits: bool
 ) -> None:
     trial = read_trial_config({**config, "metric.name": "accuracy_population"})
     net = Other(lambda x: (x[..., :neurons], x[..., :neurons]))
@@ -260,7 +257,7 @@ def test_populations_are_allowed_with_their_metric(
         build_model(lambda _: net, trial, torch.rand(2, 5, 16), 3)
 
 
-def test_a_net_of_other_modules_can_be_trained(config: dict[str, Any], tmp_path: Path) -> None:
+def test_a_net_of_other_modules_can_be_trained(config: Choices, tmp_path: Path) -> None:
     """Without a layer of this library, there are no spikes to count."""
 
     class Plain(nn.Module):

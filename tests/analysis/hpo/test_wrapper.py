@@ -17,6 +17,7 @@ from analysis.hpo.nets import Other, build
 from nwavesdk.analysis.hpo.wrapper import HPOWrapper, read_arguments
 from nwavesdk.analysis.study.search_file import distribution_of
 from nwavesdk.train import BrokenRunError
+from train.runs import Choices
 
 pytestmark = pytest.mark.hpo
 
@@ -35,7 +36,7 @@ def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nwavesdk.analysis.hpo.wrapper.on_ray", lambda *_, **__: Here())
 
 
-def make(config: dict[str, Any], out: Path, **options: Any) -> HPOWrapper:
+def make(config: Choices, out: Path, **options: Any) -> HPOWrapper:
     options = {"num_samples": 2, "scheduler": "none", **options}
     return HPOWrapper(options.pop("builder", build), config, out, **options)
 
@@ -52,7 +53,7 @@ def make(config: dict[str, Any], out: Path, **options: Any) -> HPOWrapper:
         ("qrandint", (16, 64, 16), {"low": 16, "high": 64, "step": 16}),
     ],
 )
-def test_a_domain_is_a_dimension(name: str, arguments: Any, expected: dict[str, Any]) -> None:
+def test_a_domain_is_a_dimension(name: str, arguments: Any, expected: Choices) -> None:
     config = {"a.x": domain(name, *arguments), "a.y": (1, {"b": 2})}
     builder, fixed, space = read_arguments("json:loads", config)
     assert builder.__name__ == "loads"
@@ -84,10 +85,10 @@ def test_a_domain_is_a_dimension(name: str, arguments: Any, expected: dict[str, 
     ],
 )
 def test_a_mistake_is_one_line_before_anything_is_written(
-    config: dict[str, Any],
+    config: Choices,
     tmp_path: Path,
-    changes: dict[str, Any],
-    options: dict[str, Any],
+    changes: Choices,
+    options: Choices,
     words: str,
 ) -> None:
     varying = {n: domain(*v) if isinstance(v, tuple) else v for n, v in changes.items()}
@@ -105,7 +106,7 @@ def test_a_mistake_is_one_line_before_anything_is_written(
     ],
 )
 def test_outputs_are_checked_before_any_trial(
-    config: dict[str, Any], tmp_path: Path, builder: Any, words: str
+    config: Choices, tmp_path: Path, builder: Any, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         make(config, tmp_path / "search", builder=builder).fit()
@@ -114,7 +115,7 @@ def test_outputs_are_checked_before_any_trial(
 
 @pytest.mark.usefixtures("_here")
 def test_a_crashed_trial_is_recorded_and_the_best_is_tested_once(
-    config: dict[str, Any],
+    config: Choices,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -148,7 +149,7 @@ def test_a_crashed_trial_is_recorded_and_the_best_is_tested_once(
 
 
 @pytest.mark.usefixtures("_here")
-def test_if_all_trials_crash_one_line_says_so(config: dict[str, Any], tmp_path: Path) -> None:
+def test_if_all_trials_crash_one_line_says_so(config: Choices, tmp_path: Path) -> None:
     with pytest.raises(BrokenRunError, match="no trial of .* has finished; .*thirteen neurons"):
         make({**config, "model.hidden": 13}, tmp_path / "search").fit()
 
@@ -158,7 +159,7 @@ def test_if_all_trials_crash_one_line_says_so(config: dict[str, Any], tmp_path: 
     ("score", "words"), [(float("nan"), "score"), (None, "score"), (0.5, "best.pt")]
 )
 def test_a_function_of_the_user_trains_the_trials(
-    config: dict[str, Any], tmp_path: Path, score: Any, words: str
+    config: Choices, tmp_path: Path, score: Any, words: str
 ) -> None:
     def train(_: Any, builder: Any, folder: Path, report: Callable[[int, float], None]) -> Any:
         assert builder is build
@@ -176,7 +177,7 @@ def test_a_function_of_the_user_trains_the_trials(
 @pytest.mark.cluster
 @pytest.mark.usefixtures("local_ray")
 def test_ray_gives_the_trials_of_this_process(
-    config: dict[str, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    config: Choices, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config["optim.lr"] = domain("loguniform", 1e-3, 0.1)
     result = make(config, tmp_path / "ray", max_concurrent=1).fit()

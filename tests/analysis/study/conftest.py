@@ -11,6 +11,7 @@ pytest.importorskip("lightning")
 
 from analysis.here import Here
 from nwavesdk.analysis.study import RunSearch, Study, TuneConfig, compare_surrogates, cross_validate
+from train.runs import Choices
 
 ARMS = ["fast_sigmoid", "fast_sigmoid(slope=25)", "atan"]
 
@@ -48,7 +49,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Here:
 
 
 @pytest.fixture(scope="session")
-def choices(tones: Path) -> dict[str, Any]:
+def choices(tones: Path) -> Choices:
     """Choices of a run that takes a second, with dropout."""
     return {
         "data": {"source": str(tones), "bands": 12, "hold": 1},
@@ -59,13 +60,13 @@ def choices(tones: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def fold_choices(choices: dict[str, Any]) -> dict[str, Any]:
+def fold_choices(choices: Choices) -> Choices:
     """Three folds."""
     return {**choices, "data": {**choices["data"], "folds": 3}}
 
 
 @pytest.fixture(scope="session")
-def comparison(choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Study:
+def comparison(choices: Choices, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """Two identical arms and a different arm, with two seeds."""
     study = compare_surrogates(tmp_path_factory.mktemp("study"), ARMS, 2, choices, threads=1)
     study.finish(Here())
@@ -73,14 +74,14 @@ def comparison(choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def folds(fold_choices: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Study:
+def folds(fold_choices: Choices, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """A finished cross-validation."""
     study = cross_validate(tmp_path_factory.mktemp("folds"), fold_choices, threads=1)
     study.finish(Here())
     return study
 
 
-Content = Callable[..., dict[str, Any]]
+Content = Callable[..., Choices]
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +90,7 @@ def content(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Content:
     file = tmp_path_factory.mktemp("net") / "net.py"
     file.write_text(NET)
 
-    def make(**search: Any) -> dict[str, Any]:
+    def make(**search: Any) -> Choices:
         return {
             "run": {
                 "data": {"source": str(tones), "bands": 12, "hold": 1, "center": False},

@@ -25,11 +25,12 @@ from nwavesdk.analysis.study.executors import (
 from nwavesdk.internal.processes import check_address
 from nwavesdk.train import BrokenRunError
 from nwavesdk.train.run_folder import BusyError
+from train.runs import Choices
 
 
 def check(executor: Executor) -> None:
     """Results, an error, and a further job of a cell."""
-    ended: dict[str, Any] = {}
+    ended: Choices = {}
 
     def end(name: str, result: Callable[[], float]) -> int | None:
         try:
@@ -124,7 +125,7 @@ class Machines:
     def __init__(self, *sizes: float) -> None:
         self.sizes = sizes
 
-    def nodes(self) -> list[dict[str, Any]]:
+    def nodes(self) -> list[Choices]:
         alive = [{"Alive": True, "Resources": {"CPU": size}} for size in self.sizes]
         return [
             *alive,

@@ -18,6 +18,7 @@ from nwavesdk.analysis.study.search_file import (
 )
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import fields_of
+from train.runs import Choices
 
 pytestmark = pytest.mark.hpo
 
@@ -44,7 +45,7 @@ SPACE = '[space]\n"learning.rate" = { low = 1e-3, high = 1e-1 }\n'
         ({"low": 1, "high": 2, "lg": True}, "argument 'lg'"),
     ],
 )
-def test_values_that_cannot_be_searched_are_one_line(content: dict[str, Any], words: str) -> None:
+def test_values_that_cannot_be_searched_are_one_line(content: Choices, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         distribution_of("net.tau", content)
     assert str(caught.value).startswith("space.net.tau: got ")
@@ -59,7 +60,7 @@ def test_values_that_cannot_be_searched_are_one_line(content: dict[str, Any], wo
         ({"choices": [[128], None, "a", 2.5]}, [[128], None, "a", 2.5]),
     ],
 )
-def test_the_samples_are_all_choices_or_ends(content: dict[str, Any], samples: list[Any]) -> None:
+def test_the_samples_are_all_choices_or_ends(content: Choices, samples: list[Any]) -> None:
     found = samples_of(distribution_of("net.tau", content))
     assert found == samples
     assert [*map(type, found)] == [type(getattr(value, "expected", value)) for value in samples]

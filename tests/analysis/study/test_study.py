@@ -32,11 +32,12 @@ from nwavesdk.train import BrokenRunError, Run
 from nwavesdk.train.config import merge_choices
 from nwavesdk.train.run_folder import lock
 from train.event_folders import write_events
+from train.runs import Choices
 
 RECORDINGS = 48
 
 
-def two_arms(path: Path, choices: dict[str, Any]) -> Study:
+def two_arms(path: Path, choices: Choices) -> Study:
     return compare_surrogates(path, ["fast_sigmoid", "atan"], 1, choices, threads=1)
 
 
@@ -73,7 +74,7 @@ def test_arms_of_a_seed_are_paired(comparison: Study) -> None:
     assert comparison.summaries("test_accuracy")[comparison.cells[0].arm] == summarize(accuracies)
 
 
-def test_arms_are_paired_under_mismatch(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_arms_are_paired_under_mismatch(choices: Choices, tmp_path: Path) -> None:
     data = {"source": choices["data"]["source"], "sample_rate": 8000, "duration": 0.3}
     net = {**choices["net"], "name": "chip", "dt": 5e-3}
     chip = {"profile": "h1v1", "training": "mismatch"}
@@ -118,7 +119,7 @@ def test_detectors_are_compared_by_misses(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["comparison", "folds"])
 def test_only_what_is_missing_is_run(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path, choices: dict[str, Any]
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, choices: Choices
 ) -> None:
     finished: Study = request.getfixturevalue(name)
     shutil.copytree(finished.path, tmp_path / "study")
@@ -146,9 +147,7 @@ def test_only_what_is_missing_is_run(
     assert len(executor.called) == 3
 
 
-def test_leaving_one_out_has_a_fold_for_each_speaker(
-    fold_choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_leaving_one_out_has_a_fold_for_each_speaker(fold_choices: Choices, tmp_path: Path) -> None:
     """The first digit of a file's name counts as its speaker."""
     data = {"leave_one_out": "speaker", "speaker_pattern": r"/(\d)"}
     data = {**fold_choices["data"], **data, "folds": None}
@@ -158,7 +157,7 @@ def test_leaving_one_out_has_a_fold_for_each_speaker(
 
 
 def test_folds_without_a_test_set_are_validated_only(
-    fold_choices: dict[str, Any], folds: Study, tmp_path: Path
+    fold_choices: Choices, folds: Study, tmp_path: Path
 ) -> None:
     data = {**fold_choices["data"], "test": False}
     study = cross_validate(tmp_path / "study", {**fold_choices, "data": data}, threads=1)
@@ -195,7 +194,7 @@ def test_data_that_have_changed_are_refused(tmp_path: Path, reads_test: bool) ->
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes end with their parent on Linux")
 def test_a_killed_command_leaves_no_process_and_continues_to_the_same_bits(
-    comparison: Study, choices: dict[str, Any], tmp_path: Path
+    comparison: Study, choices: Choices, tmp_path: Path
 ) -> None:
     study = two_arms(tmp_path / "study", choices)
     words = ["--data", choices["data"]["source"], "--bands", "12", "--hold", "1", "--net", "lif"]
@@ -230,23 +229,19 @@ def is_free(cell: Cell) -> bool:
 @pytest.mark.hpo
 @pytest.mark.cluster
 @pytest.mark.usefixtures("local_ray")
-def test_ray_gives_the_same_weights(
-    comparison: Study, choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_ray_gives_the_same_weights(comparison: Study, choices: Choices, tmp_path: Path) -> None:
     study = two_arms(tmp_path / "study", choices)
     study.finish(on_ray("local", 1))
     assert weights(study).items() <= weights(comparison).items()
 
 
-def test_an_unknown_surrogate_is_refused(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_an_unknown_surrogate_is_refused(choices: Choices, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="nonsense"):
         compare_surrogates(tmp_path / "study", ["atan", "nonsense"], 1, choices, threads=1)
     assert not (tmp_path / "study").exists()
 
 
-def test_one_surrogate_has_a_mean_and_no_difference(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_one_surrogate_has_a_mean_and_no_difference(choices: Choices, tmp_path: Path) -> None:
     study = compare_surrogates(tmp_path / "study", ["atan"], 2, choices, threads=1)
     study.finish(Here())
     assert study.title == "1 surrogate, 2 seeds"
@@ -266,7 +261,7 @@ def test_one_surrogate_has_a_mean_and_no_difference(
     ],
 )
 def test_a_study_that_cannot_run_leaves_nothing_behind(
-    fold_choices: dict[str, Any], tmp_path: Path, section: str, changes: Any, words: str
+    fold_choices: Choices, tmp_path: Path, section: str, changes: Any, words: str
 ) -> None:
     """So that the same command with a correct option begins the study."""
     with pytest.raises(ValueError, match=words):
@@ -277,7 +272,7 @@ def test_a_study_that_cannot_run_leaves_nothing_behind(
 
 
 def test_a_folder_of_something_else_is_refused(
-    choices: dict[str, Any], fold_choices: dict[str, Any], tmp_path: Path
+    choices: Choices, fold_choices: Choices, tmp_path: Path
 ) -> None:
     two_arms(tmp_path / "study", choices)
     with pytest.raises(ValueError, match=r"holds another study \(choices\.data\.folds: got 3, exp"):
@@ -289,9 +284,7 @@ def test_a_folder_of_something_else_is_refused(
             begin(tmp_path / "other", fold_choices)
 
 
-def test_what_a_killed_begin_left_counts_as_nothing(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_what_a_killed_begin_left_counts_as_nothing(choices: Choices, tmp_path: Path) -> None:
     draft = tmp_path / ".study.json.17.01234567.draft"
     draft.write_text("half")
     study = two_arms(tmp_path, choices)
@@ -304,7 +297,7 @@ def test_what_a_killed_begin_left_counts_as_nothing(
 
 
 def test_an_edited_description_is_one_line(
-    folds: Study, fold_choices: dict[str, Any], tmp_path: Path
+    folds: Study, fold_choices: Choices, tmp_path: Path
 ) -> None:
     text = folds.file.read_text()
     (tmp_path / "study.json").write_text(text.replace('"threads": 1', '"threads": 2'))
@@ -329,7 +322,7 @@ def test_a_study_that_begins_says_what_its_runs_say(
         assert printed.count("\n") == bool(note)
 
 
-def test_an_error_of_a_cell_names_it(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_an_error_of_a_cell_names_it(choices: Choices, tmp_path: Path) -> None:
     study = two_arms(tmp_path / "study", choices)
     begin_runs(study, 0)
     study.cells[0].folder.config.write_text("{")

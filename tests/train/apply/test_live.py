@@ -24,7 +24,7 @@ from nwavesdk.presets import NAMES
 from nwavesdk.train import LiveInput, Run, TrainedRun, load
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.network import FileNet
-from train.runs import chip_choices, small_choices, write_untrained
+from train.runs import Choices, chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -328,7 +328,7 @@ def test_a_run_that_scales_each_recording_to_its_peak_cannot_stream(
     ],
 )
 def test_runs_that_cannot_be_applied_to_sound_as_it_comes_are_errors(
-    live_run: Path, changed: Callable[[TrainedRun], dict[str, Any]], words: str
+    live_run: Path, changed: Callable[[TrainedRun], Choices], words: str
 ) -> None:
     run = load(live_run)
     with pytest.raises(ValueError, match=words):

@@ -32,7 +32,7 @@ from nwavesdk.train.config.facts import Facts, Origin
 from nwavesdk.train.config.recipes import complete
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.tasks import task_of
-from train.runs import chip_choices, small_choices, write_untrained
+from train.runs import Choices, chip_choices, small_choices, write_untrained
 
 soundfile = pytest.importorskip("soundfile")
 
@@ -85,10 +85,10 @@ def untrained(task: str, kind: str, features: Any, n_features: int, **fields: An
         begun_with=Origin.current(),
         **fields,
     )
-    net: dict[str, Any] = {"name": "lif", "hidden": [12]}
+    net: Choices = {"name": "lif", "hidden": [12]}
     field = "steps" if kind == "image" else "hold"
     held = {field: inputs["hold"]} if "hold" in inputs else {}
-    choices: dict[str, Any] = {
+    choices: Choices = {
         "data": {"kind": kind, "source": "nowhere", **FOUND[kind], **held},
         "task": {"name": task},
         "net": net | ({"population": POPULATION} if task == "classification" else {}),
@@ -224,7 +224,7 @@ def test_new_files_are_read_with_the_columns_and_missing_values_of_the_run(tmp_p
         file.parent.mkdir(parents=True, exist_ok=True)
         rows = [f"12:00:{step:02},{x},{y},{z}" for step, (x, y, z) in enumerate(series(9) + n)]
         file.write_text("\n".join(["time,x,y,z", *rows]))
-    choices: dict[str, Any] = {
+    choices: Choices = {
         "data": {"source": str(data), "columns": "z,x", "missing": "interpolate"},
         "net": {"name": "lif", "hidden": [4]},
         "machine": {"accelerator": "cpu"},

@@ -6,7 +6,6 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +22,7 @@ pytest.importorskip("lightning")
 from nwavesdk.train import Run, load
 from nwavesdk.train.config.net_file import NetFileError, load_function, load_module
 from nwavesdk.train.fit.network import FileNet
+from train.runs import Choices
 
 HEAD = """
 import torch
@@ -64,7 +64,7 @@ def write(folder: Path, text: str) -> str:
     return f"{file}:build"
 
 
-def choices_of(tones: Path, page: str) -> dict[str, Any]:
+def choices_of(tones: Path, page: str) -> Choices:
     """A run that takes a second; the mean of a tone is all that there is to learn from it."""
     return {
         "seed": 3,

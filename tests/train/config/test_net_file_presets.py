@@ -19,10 +19,10 @@ from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.fit.learner import lengths_of
 from nwavesdk.train.fit.network import FileNet
-from train.runs import write_untrained
+from train.runs import Choices, write_untrained
 
 
-def choices_of(source: Path, preset: str, **data: Any) -> dict[str, Any]:
+def choices_of(source: Path, preset: str, **data: Any) -> Choices:
     return {
         "seed": 3,
         "net": {"name": preset},
@@ -143,6 +143,6 @@ def test_presets_learn_from_each_kind_of_data(name: str, tmp_path: Path) -> None
         ),
     ],
 )
-def test_a_net_that_cannot_be_is_one_line(choices: dict[str, Any], words: str) -> None:
+def test_a_net_that_cannot_be_is_one_line(choices: Choices, words: str) -> None:
     with pytest.raises(ValueError, match=f"^{words}"):
         RunConfig.of({"task": {"name": "classification"}, **choices})

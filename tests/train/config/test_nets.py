@@ -11,6 +11,7 @@ from nwavesdk.layers import LIFLayer, LIFSynapse, NeuronLayer
 from nwavesdk.presets import lif
 from nwavesdk.train import CompletedConfig, RunConfig
 from nwavesdk.train.fit.network import sample_config
+from train.runs import Choices
 
 
 def config_of(**net: Any) -> CompletedConfig:
@@ -53,7 +54,7 @@ def config_of(**net: Any) -> CompletedConfig:
         ({"name": "file", "page": "no.py"}, r"^net\.page: .*no\.py does not exist: check the"),
     ],
 )
-def test_a_bad_field_of_a_net_is_one_line(net: dict[str, Any], words: str) -> None:
+def test_a_bad_field_of_a_net_is_one_line(net: Choices, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         RunConfig.of({"net": {"name": "lif", **net}})
     assert "\n" not in str(caught.value)
@@ -97,7 +98,7 @@ def test_all_constants_are_recorded() -> None:
     ],
 )
 def test_only_hidden_layers_have_the_neuron_and_its_constants(
-    net: dict[str, Any], constants: dict[str, float], learned: set[str]
+    net: Choices, constants: dict[str, float], learned: set[str]
 ) -> None:
     built = lif.build((3,), 2, config_of(**net, population=2))
     *hidden, output = (module for module in built if isinstance(module, NeuronLayer))

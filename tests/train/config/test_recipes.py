@@ -1,7 +1,6 @@
 """The defaults that a run gets by the kind of its data, its task and its net."""
 
 from operator import attrgetter
-from typing import Any
 
 import pytest
 
@@ -20,13 +19,14 @@ from nwavesdk.train.config.recipes import (
     schedule_of,
 )
 from nwavesdk.train.fit.network import sample_config
+from train.runs import Choices
 
 KINDS = ("sound", "series", "image", "events", "features")
 CHIP = {"chip": {"profile": "h1v2"}}
 LIF = {"net": {"name": "lif"}}
 
 
-def choices_of(kind: str, choices: dict[str, Any], task: str = "classification") -> RunConfig:
+def choices_of(kind: str, choices: Choices, task: str = "classification") -> RunConfig:
     source = "digits" if kind == "features" else "recordings"
     needed = {"data": {"kind": kind, "source": source}, "task": {"name": task}}
     return RunConfig.of(merge_choices(needed, choices))
@@ -75,7 +75,7 @@ def choices_of(kind: str, choices: dict[str, Any], task: str = "classification")
     ],
 )
 def test_a_run_has_the_defaults_of_its_kind_its_task_and_its_net(
-    kind: str, choices: dict[str, Any], expected: dict[str, Any]
+    kind: str, choices: Choices, expected: Choices
 ) -> None:
     is_task = kind not in KINDS
     given = choices_of("series", choices, kind) if is_task else choices_of(kind, choices)
@@ -88,7 +88,7 @@ def test_a_run_has_the_defaults_of_its_kind_its_task_and_its_net(
     [({}, {"drop": 0.3, "speed": 0.1}), ({"augment": {"move": 1}}, {"move": 1})],
 )
 def test_events_of_one_axis_get_more_bins_and_do_not_move(
-    data: dict[str, Any], augment: dict[str, float]
+    data: Choices, augment: dict[str, float]
 ) -> None:
     config = apply_recipe(choices_of("events", {"data": data}), has_one_axis=True)
     assert config.data.steps is None  # 100
@@ -110,9 +110,7 @@ def test_events_of_one_axis_get_more_bins_and_do_not_move(
         ({"level": "as_is"}, {"data.level": "as_is"}),
     ],
 )
-def test_a_detector_gets_frames_that_depend_on_the_past(
-    data: dict[str, Any], expected: dict[str, Any]
-) -> None:
+def test_a_detector_gets_frames_that_depend_on_the_past(data: Choices, expected: Choices) -> None:
     config = apply_recipe(choices_of("sound", {"data": data}, "detect"))
     assert {field: attrgetter(field)(config) for field in expected} == expected
     assert (config.data.center, config.data.standardize) == (False, False)

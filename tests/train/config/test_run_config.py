@@ -18,15 +18,15 @@ from nwavesdk.train import RunConfig, RunFolder
 from nwavesdk.train.config import CompletedConfig, fields_of, merge_choices
 from nwavesdk.train.config.run_config import UNIONS
 from nwavesdk.train.fit.network import sample_config
-from train.runs import difference
+from train.runs import Choices, difference
 
 CLASSES = [(section, name) for section, (_, models) in UNIONS.items() for name in models]
 
 
-def choices_with(section: str, name: str) -> dict[str, Any]:
+def choices_with(section: str, name: str) -> Choices:
     """Choices whose section has this class."""
     tag, _ = UNIONS[section]
-    choices: dict[str, dict[str, Any]] = {
+    choices: dict[str, Choices] = {
         "data": {"kind": "series", "source": "recordings"},
         "task": {"name": "classification"},
         "net": {"name": "conv"},
@@ -45,14 +45,14 @@ def choices_with(section: str, name: str) -> dict[str, Any]:
     return choices
 
 
-def nested(field: str, value: Any) -> dict[str, Any]:
+def nested(field: str, value: Any) -> Choices:
     """Choices with one field, named with dots."""
     for name in reversed(field.split(".")):
         value = {name: value}
     return dict(value)
 
 
-def with_field(content: dict[str, Any], field: str, value: Any) -> dict[str, Any]:
+def with_field(content: Choices, field: str, value: Any) -> Choices:
     """A copy of a nested mapping with one field, named with dots."""
     copy = deepcopy(content)
     *sections, name = field.split(".")
@@ -128,7 +128,7 @@ def test_fields_of_other_classes_are_rejected_by_one_line_with_their_owners(
         ),
     ],
 )
-def test_a_bad_choice_is_one_line_that_names_it(choices: dict[str, Any], words: str) -> None:
+def test_a_bad_choice_is_one_line_that_names_it(choices: Choices, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         RunConfig.of(choices)
     assert "\n" not in str(caught.value)
@@ -234,7 +234,7 @@ def test_a_resumed_run_keeps_its_choices() -> None:
     ],
 )
 def test_the_length_of_a_step_follows_from_the_recording_or_from_the_neurons(
-    choices: dict[str, Any], seconds: float | None
+    choices: Choices, seconds: float | None
 ) -> None:
     choices = {"task": {"name": "classification"}, **choices}
     assert RunConfig.of(choices).step_seconds == seconds

@@ -15,6 +15,7 @@ from nwavesdk.data.composed import ComposedSeries
 from nwavesdk.train import CompletedConfig, RunConfig
 from nwavesdk.train.data.load import RunData, complete_data, load_run_data
 from train.event_folders import RATE, write_events, write_sound, write_timed
+from train.runs import Choices
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +177,7 @@ def test_sound_passes_the_filters_of_a_chip(folder: Path) -> None:
     ],
 )
 def test_choices_without_a_meaning_for_streams_are_errors(
-    folder: Path, data: dict[str, Any], task: dict[str, Any], words: str
+    folder: Path, data: Choices, task: Choices, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
         data_of(folder, data=data, task=task)

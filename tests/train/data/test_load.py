@@ -26,21 +26,21 @@ from nwavesdk.data.recordings import standardized
 from nwavesdk.train import CompletedConfig, RunConfig
 from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, complete_data, load_run_data
-from train.runs import chip_choices
+from train.runs import Choices, chip_choices
 
 FOR_CHIP = {"chip": {"profile": "h1v2"}}
 
 
-def data_of(choices: dict[str, Any], **data: Any) -> tuple[CompletedConfig, RunData]:
+def data_of(choices: Choices, **data: Any) -> tuple[CompletedConfig, RunData]:
     """The completed config and the data of choices with further fields of data."""
     return complete_data(RunConfig.of({**choices, "data": {**choices["data"], **data}}))
 
 
-def choices_of(source: Path, **data: Any) -> dict[str, Any]:
+def choices_of(source: Path, **data: Any) -> Choices:
     return {"data": {"source": str(source), **data}}
 
 
-def write_series(folder: Path, x: np.ndarray) -> dict[str, Any]:
+def write_series(folder: Path, x: np.ndarray) -> Choices:
     """Write recordings of two classes; return choices that split them by recording."""
     np.savez(folder / "set.npz", x=x, y=np.arange(len(x)) % 2)
     return choices_of(folder / "set.npz", split="recording")
@@ -136,9 +136,7 @@ def test_a_run_whose_sets_another_version_made_is_not_continued() -> None:
 
 
 @pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])
-def test_loudness_is_removed_unless_the_level_is_as_is(
-    tmp_path: Path, extra: dict[str, Any]
-) -> None:
+def test_loudness_is_removed_unless_the_level_is_as_is(tmp_path: Path, extra: Choices) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(4000)
     write_sounds(tmp_path, [noise * 2.0**-index for index in range(4)])
     choices = {**choices_of(tmp_path, sample_rate=8000), **extra}
@@ -171,7 +169,7 @@ def test_the_gain_is_that_of_the_training_set_and_a_limit_counts_all_sets(tones:
     ],
 )
 def test_choices_that_a_chip_cannot_have_are_rejected(
-    tones: Path, change: dict[str, Any], words: str
+    tones: Path, change: Choices, words: str
 ) -> None:
     with pytest.raises((ValueError, FileNotFoundError), match=words):
         data_of({**chip_choices(tones), **change})
@@ -189,9 +187,7 @@ def test_an_image_lasts_as_many_steps_as_were_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])
-def test_skipped_files_are_in_a_warning_and_in_the_facts(
-    spoken: Path, extra: dict[str, Any]
-) -> None:
+def test_skipped_files_are_in_a_warning_and_in_the_facts(spoken: Path, extra: Choices) -> None:
     choices = {**choices_of(spoken, sample_rate=8000), **extra}
     clean, before = data_of(choices)
     for index in range(7):
@@ -210,9 +206,7 @@ def test_skipped_files_are_in_a_warning_and_in_the_facts(
 
 
 @pytest.mark.parametrize("extra", [{}, FOR_CHIP], ids=["frames", "channels"])
-def test_a_recording_longer_than_max_seconds_is_an_error(
-    spoken: Path, extra: dict[str, Any]
-) -> None:
+def test_a_recording_longer_than_max_seconds_is_an_error(spoken: Path, extra: Choices) -> None:
     with pytest.raises(RecordingError, match=r"lasts 0\.25 s, expected at most 0\.2 s: cut it"):
         data_of({**choices_of(spoken, sample_rate=8000, max_seconds=0.2), **extra})
 

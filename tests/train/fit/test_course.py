@@ -8,7 +8,6 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -23,6 +22,7 @@ from nwavesdk.loss import rate_cross_entropy
 from nwavesdk.train import BrokenRunError, Run, RunConfig, RunFolder
 from nwavesdk.train.fit.model_file import load_model
 from train.runs import (
+    Choices,
     metrics,
     metrics_without_time,
     model_bytes,
@@ -32,13 +32,13 @@ from train.runs import (
 )
 
 
-def begin_here(choices: dict[str, Any], out: Path) -> None:
+def begin_here(choices: Choices, out: Path) -> None:
     """What the process does that is killed."""
     torch.set_num_threads(1)
     Run.new(out, RunConfig.of(choices)).train()
 
 
-def kill_after(choices: dict[str, Any], out: Path, epochs: int) -> list[dict[str, str]]:
+def kill_after(choices: Choices, out: Path, epochs: int) -> list[dict[str, str]]:
     """Begin a run in a process and end it by SIGKILL after some epochs; return its metrics."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Python warns of forks with threads
@@ -62,7 +62,7 @@ def kill_after(choices: dict[str, Any], out: Path, epochs: int) -> list[dict[str
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a fork has the imports of this process")
 def test_a_killed_run_resumes_and_ends_with_the_same_weights(
-    choices: dict[str, Any], tmp_path: Path
+    choices: Choices, tmp_path: Path
 ) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     choices["learning"]["epochs"] = 12
@@ -83,7 +83,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(
 
 @pytest.mark.skipif(os.name != "posix", reason="only POSIX lets a process catch SIGTERM")
 def test_a_terminated_run_names_the_way_on_and_is_no_success(
-    choices: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    choices: Choices, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def terminate(_: object) -> None:
         assert callable(signal.getsignal(signal.SIGTERM))  # otherwise these tests would end
@@ -107,7 +107,7 @@ def test_a_terminated_run_names_the_way_on_and_is_no_success(
 def test_a_run_that_dies_after_its_last_epoch_only_finishes(
     stops_early: bool,
     request: pytest.FixtureRequest,
-    choices: dict[str, Any],
+    choices: Choices,
     tones: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -169,7 +169,7 @@ def test_a_finished_run_is_never_trained_again(finished: Path, tmp_path: Path) -
 
 @pytest.mark.usefixtures("without_report")
 def test_logs_that_cannot_be_written_are_reported_once(
-    choices: dict[str, Any],
+    choices: Choices,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -227,9 +227,7 @@ def test_patience_ends_a_run_and_the_best_epoch_is_selected(stopped_early: Path)
     assert not torch.equal(selected["net.0.weight"], checkpoint["state_dict"]["net.0.weight"])
 
 
-def test_a_damaged_checkpoint_is_an_error_of_one_line(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_damaged_checkpoint_is_an_error_of_one_line(choices: Choices, tmp_path: Path) -> None:
     stop_after(Run.new(tmp_path / "broken", RunConfig.of(choices)), 1)
     (tmp_path / "broken" / "checkpoint.ckpt").write_bytes(b"")
     result = nwave("train", "--out", tmp_path / "broken", "--resume", "--json")
@@ -238,9 +236,7 @@ def test_a_damaged_checkpoint_is_an_error_of_one_line(
     assert "Traceback" not in result.stderr
 
 
-def test_training_that_diverges_is_an_error_with_a_remedy(
-    choices: dict[str, Any], tmp_path: Path
-) -> None:
+def test_training_that_diverges_is_an_error_with_a_remedy(choices: Choices, tmp_path: Path) -> None:
     choices["learning"] |= {"epochs": 10, "rate": 1e3, "weight_decay": 1e3}
     with pytest.raises(
         BrokenRunError,

@@ -14,10 +14,10 @@ from nwavesdk.net import find_edges, prepare_net, record
 from nwavesdk.net.preparation import prepared
 from nwavesdk.train import Run, RunConfig, load
 from nwavesdk.train.fit.network import rounded_network
-from train.runs import assert_resumes, no_pictures
+from train.runs import Choices, assert_resumes, no_pictures
 
 
-def new_run(choices: dict[str, Any], tmp_path: Path) -> Run:
+def new_run(choices: Choices, tmp_path: Path) -> Run:
     return Run.new(tmp_path / "run", RunConfig.of(choices))
 
 
@@ -31,7 +31,7 @@ def first_rates(run: Run) -> list[Tensor]:
 
 
 def test_plain_layers_begin_with_rare_spikes_of_every_neuron(
-    choices: dict[str, Any], tmp_path: Path
+    choices: Choices, tmp_path: Path
 ) -> None:
     run = new_run(choices, tmp_path)
     assert run.config.net.first_weights == "driven"
@@ -40,14 +40,14 @@ def test_plain_layers_begin_with_rare_spikes_of_every_neuron(
         assert (rates > 0).all()
 
 
-def test_drawn_weights_are_those_of_the_page(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_drawn_weights_are_those_of_the_page(choices: Choices, tmp_path: Path) -> None:
     choices["net"]["first_weights"] = "drawn"
     run = new_run(choices, tmp_path)
     first, page = run.first_network().state_dict(), run.network().state_dict()
     assert all(torch.equal(first[name], page[name]) for name in page)
 
 
-def test_the_seed_decides_the_driven_weights(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_the_seed_decides_the_driven_weights(choices: Choices, tmp_path: Path) -> None:
     run = new_run(choices, tmp_path)
     one, other = (run.first_network().state_dict() for _ in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -56,7 +56,7 @@ def test_the_seed_decides_the_driven_weights(choices: dict[str, Any], tmp_path: 
     assert not any(torch.equal(one[name], another[name]) for name in one if "weight" in name)
 
 
-def test_recurrent_weights_take_part(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_recurrent_weights_take_part(choices: Choices, tmp_path: Path) -> None:
     choices["net"]["recurrent"] = True
     net = new_run(choices, tmp_path).first_network()
     (weight,) = [value for name, value in net.named_parameters() if "recurrent" in name]
@@ -65,14 +65,14 @@ def test_recurrent_weights_take_part(choices: dict[str, Any], tmp_path: Path) ->
 
 @pytest.mark.parametrize("neuron", ["alif", "lif"])
 def test_neurons_with_a_measured_gain_have_drawn_weights(
-    neuron: str, choices: dict[str, Any], tmp_path: Path
+    neuron: str, choices: Choices, tmp_path: Path
 ) -> None:
     choices["net"]["neuron"] = neuron
     expected = "driven" if neuron == "lif" else "drawn"
     assert new_run(choices, tmp_path).config.net.first_weights == expected
 
 
-def test_a_gain_that_is_given_has_its_effect(choices: dict[str, Any], tmp_path: Path) -> None:
+def test_a_gain_that_is_given_has_its_effect(choices: Choices, tmp_path: Path) -> None:
     choices["net"]["charge_gain"] = 3
     assert new_run(choices, tmp_path).config.net.first_weights == "drawn"
     choices["net"]["first_weights"] = "driven"
@@ -80,7 +80,7 @@ def test_a_gain_that_is_given_has_its_effect(choices: dict[str, Any], tmp_path: 
         new_run(choices, tmp_path / "both")
 
 
-def silent(tmp_path: Path) -> dict[str, Any]:
+def silent(tmp_path: Path) -> Choices:
     """Choices of a run on recordings without any input."""
     file = tmp_path / "silent.npz"
     np.savez(file, x=np.zeros((12, 9, 2), np.float32), y=np.arange(12) % 2)
@@ -93,7 +93,7 @@ def silent(tmp_path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("cause", ["silence", "integrators"])
 def test_what_cannot_drive_weights_leaves_them_drawn_with_a_note(
-    cause: str, choices: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cause: str, choices: Choices, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if cause == "silence":
         choices = silent(tmp_path)
@@ -123,7 +123,7 @@ def first(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def choices_of(tones: Path, **learning: Any) -> dict[str, Any]:
+def choices_of(tones: Path, **learning: Any) -> Choices:
     return {
         "data": {"source": str(tones), "bands": 12, "augment": {"shift": 0.1}},
         "net": {"name": "conv"},
@@ -178,7 +178,7 @@ def test_a_run_goes_on_with_float_weights(first: Path, tones: Path, tmp_path: Pa
     ],
 )
 def test_another_net_or_set_is_rejected(
-    first: Path, tones: Path, tmp_path: Path, changes: dict[str, Any], words: str
+    first: Path, tones: Path, tmp_path: Path, changes: Choices, words: str
 ) -> None:
     choices = choices_of(tones, finetune=str(first), weight_bits=8)
     choices = {name: {**choices[name], **changes.get(name, {})} for name in choices}

@@ -13,7 +13,7 @@ from nwavesdk.train import Run, RunConfig
 from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.learner import Learner
 from nwavesdk.train.fit.machine import trainer_of
-from train.runs import model_bytes, read_checkpoint, stop_after
+from train.runs import Choices, model_bytes, read_checkpoint, stop_after
 
 HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 
@@ -21,7 +21,7 @@ HALF = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 @pytest.mark.usefixtures("without_report")
 @pytest.mark.parametrize("precision", HALF)
 def test_a_run_in_16_bits_learns_and_resumes(
-    precision: str, choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    precision: str, choices: Choices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices["machine"]["precision"] = precision
     products, train_batch = set(), Learner.training_step
@@ -65,7 +65,7 @@ def test_a_precision_that_a_device_does_not_have_is_an_error(
 
 
 def test_a_run_does_not_go_on_where_its_precision_is_missing(
-    choices: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    choices: Choices, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     choices["machine"] |= {"precision": "bf16-mixed", "accelerator": "auto"}
     if torch.cuda.is_available():
