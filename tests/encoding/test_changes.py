@@ -118,15 +118,26 @@ def test_half_precision_and_gradients():
     assert not encode_delta(walk(0.5).requires_grad_(), 0.1).requires_grad
 
 
-def test_arguments_are_checked():
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda x: encode_delta(x[0], 0.1),
+            r"takes a sequence \[B, T, \*features\], got .* \[5, 3\]",
+        ),
+        (lambda x: encode_step_forward(x, 0), "threshold must be a finite number above 0, got 0"),
+        (lambda x: decode_delta(x, 0.1), "with ON and OFF of each feature"),
+        (
+            lambda x: decode_delta(encode_delta(x, 0.1), 0.1, x[:, 0, 0]),
+            r"initial has the shape \[2\], expected \[2, 3\]",
+        ),
+        (
+            lambda x: encode_delta(x, 0.1, torch.tensor([0, 5])),
+            "lengths must be from 1 to the 5 steps",
+        ),
+    ],
+)
+def test_arguments_are_checked(call, words):
     x = torch.zeros(2, 5, 3)
-    with pytest.raises(ValueError, match=r"takes a sequence \[B, T, \*features\], got .* \[5, 3\]"):
-        encode_delta(x[0], 0.1)
-    with pytest.raises(ValueError, match="threshold must be a finite number above 0, got 0"):
-        encode_step_forward(x, 0)
-    with pytest.raises(ValueError, match="with ON and OFF of each feature"):
-        decode_delta(x, 0.1)
-    with pytest.raises(ValueError, match=r"initial has the shape \[2\], expected \[2, 3\]"):
-        decode_delta(encode_delta(x, 0.1), 0.1, x[:, 0, 0])
-    with pytest.raises(ValueError, match="lengths must be from 1 to the 5 steps"):
-        encode_delta(x, 0.1, torch.tensor([0, 5]))
+    with pytest.raises(ValueError, match=words):
+        call(x)

@@ -64,19 +64,40 @@ def test_only_valid_steps_are_decoded():
     torch.testing.assert_close(decode_poisson(spikes, 0.1, lengths), expected)
 
 
-def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="values must be from 0 to 1, got -0.5 to 2: scale them"):
-        encode_rate(torch.tensor([[-0.5, 2.0]]), 3)
-    with pytest.raises(ValueError, match="values must be from 0 to 1, got nan"):
-        encode_rate(torch.tensor([[torch.nan]]), 3)
-    with pytest.raises(ValueError, match="got -1 to -1: rates are in Hz"):
-        encode_poisson(torch.tensor([[-1.0]]), 3)
-    with pytest.raises(ValueError, match=r"got the shape \[2\]: pass n_steps"):
-        encode_rate(torch.zeros(2))
-    with pytest.raises(TypeError, match="generator must be a torch.Generator, got 3"):
-        encode_rate(torch.zeros(1, 2), 3, 3)
-    with pytest.raises(ValueError, match=r"spikes have the shape \[2, 0, 3\]"):
-        decode_rate(torch.zeros(2, 0, 3))
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: encode_rate(torch.tensor([[-0.5, 2.0]]), 3),
+            ValueError,
+            "values must be from 0 to 1, got -0.5 to 2: scale them",
+        ),
+        (
+            lambda: encode_rate(torch.tensor([[torch.nan]]), 3),
+            ValueError,
+            "values must be from 0 to 1, got nan",
+        ),
+        (
+            lambda: encode_poisson(torch.tensor([[-1.0]]), 3),
+            ValueError,
+            "got -1 to -1: rates are in Hz",
+        ),
+        (lambda: encode_rate(torch.zeros(2)), ValueError, r"got the shape \[2\]: pass n_steps"),
+        (
+            lambda: encode_rate(torch.zeros(1, 2), 3, 3),
+            TypeError,
+            "generator must be a torch.Generator, got 3",
+        ),
+        (
+            lambda: decode_rate(torch.zeros(2, 0, 3)),
+            ValueError,
+            r"spikes have the shape \[2, 0, 3\]",
+        ),
+    ],
+)
+def test_arguments_are_checked(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
 
 
 TAU, DT = 20e-3, 1e-3

@@ -75,14 +75,22 @@ def test_a_module_decodes_each_window():
     assert (phases.decode(phases(held)) - values[:, 0]).abs().max() <= 2.0**-6
 
 
-def test_arguments_are_checked():
-    with pytest.raises(ValueError, match="encode_latency: values must be from 0 to 1, got 2 to 2"):
-        encode_latency(torch.tensor([[2.0]]), 3)
-    with pytest.raises(ValueError, match="n_phases must be a whole number from 1 to 24, got 25"):
-        encode_phase(VALUES, 3, 25)
-    with pytest.raises(ValueError, match="a multiple of 4"):
-        decode_phase(torch.zeros(1, 6, 2), 4)
-    with pytest.raises(ValueError, match="a multiple of 4"):
-        LatencyEncoder(4).decode(torch.zeros(1, 6, 2))
-    with pytest.raises(ValueError, match="at least 2"):
-        decode_latency(torch.zeros(1, 1, 2))
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: encode_latency(torch.tensor([[2.0]]), 3),
+            "encode_latency: values must be from 0 to 1, got 2 to 2",
+        ),
+        (
+            lambda: encode_phase(VALUES, 3, 25),
+            "n_phases must be a whole number from 1 to 24, got 25",
+        ),
+        (lambda: decode_phase(torch.zeros(1, 6, 2), 4), "a multiple of 4"),
+        (lambda: LatencyEncoder(4).decode(torch.zeros(1, 6, 2)), "a multiple of 4"),
+        (lambda: decode_latency(torch.zeros(1, 1, 2)), "at least 2"),
+    ],
+)
+def test_arguments_are_checked(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

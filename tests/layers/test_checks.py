@@ -153,21 +153,29 @@ def test_inputs_that_are_not_floating():
         LIFSynapse(3, 4)(torch.ones(2, 3, dtype=torch.bool))
 
 
-def test_inputs_that_are_not_tensors_or_of_another_dtype():
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda layer: layer(layer(drive(2, 5, 3))),
+            r"LIFLayer takes a tensor, got tuple: take the spikes of \(spk, mem\)",
+        ),
+        (lambda layer: layer([0.0, 1.0, 2.0]), "LIFLayer takes a tensor, got list"),
+        (
+            lambda layer: layer(torch.zeros(2, 3, dtype=torch.float8_e5m2)),
+            r"got torch.float8_e5m2: convert it, as in x.float\(\)",
+        ),
+        (
+            lambda _: LIFSynapse(3, 4)(drive(2, 3, dtype=torch.float64)),
+            r"has weights of torch.float32 and got an input of torch.float64",
+        ),
+    ],
+)
+def test_inputs_that_are_not_tensors_or_of_another_dtype(call, words):
     layer = LIFLayer(3, 20e-3)
     prepare_net(layer)
-    with pytest.raises(
-        TypeError, match=r"LIFLayer takes a tensor, got tuple: take the spikes of \(spk, mem\)"
-    ):
-        layer(layer(drive(2, 5, 3)))
-    with pytest.raises(TypeError, match="LIFLayer takes a tensor, got list"):
-        layer([0.0, 1.0, 2.0])
-    with pytest.raises(TypeError, match=r"got torch.float8_e5m2: convert it, as in x.float\(\)"):
-        layer(torch.zeros(2, 3, dtype=torch.float8_e5m2))
-    with pytest.raises(
-        TypeError, match=r"has weights of torch.float32 and got an input of torch.float64"
-    ):
-        LIFSynapse(3, 4)(drive(2, 3, dtype=torch.float64))
+    with pytest.raises(TypeError, match=words):
+        call(layer)
 
 
 @pytest.mark.parametrize("n", [np.int64(3), torch.tensor(3)])

@@ -82,13 +82,29 @@ def test_lengths_are_checked(lengths, kind, words):
         check_lengths("net", lengths, X)
 
 
-def test_a_mask_needs_whole_numbers():
-    with pytest.raises(TypeError, match="valid_steps: lengths must be int64, got torch.bool"):
-        valid_steps(torch.ones(3, dtype=torch.bool), 5)
-    with pytest.raises(ValueError, match=r"lengths have the shape \[3, 1\], expected \[B\]"):
-        valid_steps(torch.ones(3, 1).long(), 5)
-    with pytest.raises(ValueError, match="T must be a whole number of at least 0, got 2.5"):
-        valid_steps(torch.ones(3).long(), 2.5)
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: valid_steps(torch.ones(3, dtype=torch.bool), 5),
+            TypeError,
+            "valid_steps: lengths must be int64, got torch.bool",
+        ),
+        (
+            lambda: valid_steps(torch.ones(3, 1).long(), 5),
+            ValueError,
+            r"lengths have the shape \[3, 1\], expected \[B\]",
+        ),
+        (
+            lambda: valid_steps(torch.ones(3).long(), 2.5),
+            ValueError,
+            "T must be a whole number of at least 0, got 2.5",
+        ),
+    ],
+)
+def test_a_mask_needs_whole_numbers(call, error, words):
+    with pytest.raises(error, match=words):
+        call()
 
 
 def test_batch_norm_reads_its_batch_unless_it_has_statistics():

@@ -343,11 +343,22 @@ def test_models_are_checked():
             loss(nn.BatchNorm1d(2))
         with pytest.raises(TypeError, match="expected a torch module with weights, got list"):
             loss([])
-    with pytest.raises(
-        ValueError, match="LIFSynapse has no weights of a chip's modules: pass a limit"
-    ):
-        weight_magnitude_loss(LIFSynapse(2, 2), limit=None)
-    with pytest.raises(ValueError, match="limit must be a finite number above 0"):
-        weight_magnitude_loss(LIFSynapse(2, 2), limit=0.0)
-    with pytest.raises(ValueError, match="axis must be one of 'inputs'"):
-        topology_loss(LIFSynapse(2, 2), axis="rows")
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: weight_magnitude_loss(LIFSynapse(2, 2), limit=None),
+            "LIFSynapse has no weights of a chip's modules: pass a limit",
+        ),
+        (
+            lambda: weight_magnitude_loss(LIFSynapse(2, 2), limit=0.0),
+            "limit must be a finite number above 0",
+        ),
+        (lambda: topology_loss(LIFSynapse(2, 2), axis="rows"), "axis must be one of 'inputs'"),
+    ],
+)
+def test_limits_and_axes_are_checked(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

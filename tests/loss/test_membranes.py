@@ -67,11 +67,21 @@ def test_tet_against_loops(share):
     assert tet_loss(mem, targets, None, share, 0.7).item() == pytest.approx(whole, rel=1e-12)
 
 
-def test_arguments_are_checked():
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda mem: membrane_readout(mem, "median"),
+            "over_time must be one of 'sum', 'mean', 'max', 'last'",
+        ),
+        (lambda mem: membrane_readout(mem[:, 0, 0]), r"shape \[2\], expected \[B, T, \*features\]"),
+        (
+            lambda mem: tet_loss(mem, torch.tensor([0, 1]), mse_share=2.0),
+            "mse_share must be a finite number of at least 0 and of",
+        ),
+    ],
+)
+def test_arguments_are_checked(call, words):
     mem = torch.zeros(2, 3, 4)
-    with pytest.raises(ValueError, match="over_time must be one of 'sum', 'mean', 'max', 'last'"):
-        membrane_readout(mem, "median")
-    with pytest.raises(ValueError, match=r"shape \[2\], expected \[B, T, \*features\]"):
-        membrane_readout(mem[:, 0, 0])
-    with pytest.raises(ValueError, match="mse_share must be a finite number of at least 0 and of"):
-        tet_loss(mem, torch.tensor([0, 1]), mse_share=2.0)
+    with pytest.raises(ValueError, match=words):
+        call(mem)

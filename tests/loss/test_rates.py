@@ -165,12 +165,23 @@ def test_each_neuron_is_a_class_by_default():
     assert count_cross_entropy(spk, targets) == count_cross_entropy(spk, targets, 4)
 
 
-def test_targets_of_counts_are_checked():
-    with pytest.raises(
-        ValueError, match=r"CountMSE: low_count must be below high_count, got 5 and 5"
-    ):
-        CountMSE(2, high_count=5, low_count=5)
-    with pytest.raises(ValueError, match=r"RateMSE: low_rate must be below high_rate"):
-        RateMSE(2, high_rate=0.1, low_rate=0.2)
-    with pytest.raises(ValueError, match="sharpness must be a finite number above 0, got 0"):
-        rate_logits(torch.zeros(1, 2, 3), sharpness=0)
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda: CountMSE(2, high_count=5, low_count=5),
+            r"CountMSE: low_count must be below high_count, got 5 and 5",
+        ),
+        (
+            lambda: RateMSE(2, high_rate=0.1, low_rate=0.2),
+            r"RateMSE: low_rate must be below high_rate",
+        ),
+        (
+            lambda: rate_logits(torch.zeros(1, 2, 3), sharpness=0),
+            "sharpness must be a finite number above 0, got 0",
+        ),
+    ],
+)
+def test_targets_of_counts_are_checked(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

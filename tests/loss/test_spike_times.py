@@ -58,14 +58,30 @@ def test_one_value_per_step_is_a_sequence():
     assert van_rossum_distance(spk, torch.zeros(2, 9), TAU, DT).item() == pytest.approx(0.25)
 
 
-def test_arguments_are_checked():
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda spk: van_rossum_distance(spk, spk[..., :3]),
+            ValueError,
+            r"\[2, 3, 4\] and targets \[2, 3, 3\], expected",
+        ),
+        (
+            lambda spk: van_rossum_distance(spk, spk, tau=0),
+            ValueError,
+            r"tau must be a finite number above 0 \[s\], got 0",
+        ),
+        (
+            lambda spk: van_rossum_distance(spk, spk.long()),
+            TypeError,
+            "targets takes a floating input, got torch.int64",
+        ),
+    ],
+)
+def test_arguments_are_checked(call, error, words):
     spk = torch.zeros(2, 3, 4)
-    with pytest.raises(ValueError, match=r"\[2, 3, 4\] and targets \[2, 3, 3\], expected"):
-        van_rossum_distance(spk, spk[..., :3])
-    with pytest.raises(ValueError, match=r"tau must be a finite number above 0 \[s\], got 0"):
-        van_rossum_distance(spk, spk, tau=0)
-    with pytest.raises(TypeError, match="targets takes a floating input, got torch.int64"):
-        van_rossum_distance(spk, spk.long())
+    with pytest.raises(error, match=words):
+        call(spk)
 
 
 def first_by_search(spk, n):

@@ -1,5 +1,7 @@
 """Counts and accuracy of spikes, confusion matrices, and the interval of an accuracy."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -76,16 +78,28 @@ def test_padding_is_not_counted() -> None:
         accuracy(spk, targets, lengths - 1)
 
 
-def test_wrong_shapes_are_rejected() -> None:
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda spk: accuracy(spk[..., 0], torch.zeros(4)),
+            r"shape \(4, 5\), expected \[B, T, outputs\]",
+        ),
+        (
+            lambda spk: accuracy(spk, torch.zeros(3)),
+            r"Targets have the shape \(3,\), expected \[4\]",
+        ),
+        (
+            lambda spk: accuracy_population(spk, torch.zeros(4), 4),
+            "6 output neurons cannot be split into 4 equal groups",
+        ),
+        (lambda spk: accuracy(spk[:0], torch.zeros(0)), "got 0 recordings"),
+    ],
+)
+def test_wrong_shapes_are_rejected(call: Callable[..., object], words: str) -> None:
     spk = torch.zeros(4, 5, 6)
-    with pytest.raises(ValueError, match=r"shape \(4, 5\), expected \[B, T, outputs\]"):
-        accuracy(spk[..., 0], torch.zeros(4))
-    with pytest.raises(ValueError, match=r"Targets have the shape \(3,\), expected \[4\]"):
-        accuracy(spk, torch.zeros(3))
-    with pytest.raises(ValueError, match="6 output neurons cannot be split into 4 equal groups"):
-        accuracy_population(spk, torch.zeros(4), 4)
-    with pytest.raises(ValueError, match="got 0 recordings"):
-        accuracy(spk[:0], torch.zeros(0))
+    with pytest.raises(ValueError, match=words):
+        call(spk)
 
 
 torchmetrics = pytest.importorskip("torchmetrics.functional.classification")

@@ -213,11 +213,24 @@ def test_a_count_leaves_net_and_mode_as_they_were():
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
 
 
-def test_bad_arguments_are_named():
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (
+            lambda net: count_operations(net, torch.ones(3, 3)),
+            r"x must be recordings \[B, T, \*features\], got the",
+        ),
+        (
+            lambda net: count_operations(net, torch.ones(2, 4, 3), torch.tensor([5, 1])),
+            "lengths must be from 1 to the 4 steps",
+        ),
+        (
+            lambda net: OperationCounter(net).result(),
+            r"result needs counts: call count\(x\) before it",
+        ),
+    ],
+)
+def test_bad_arguments_are_named(call, words):
     net = small_net()
-    with pytest.raises(ValueError, match=r"x must be recordings \[B, T, \*features\], got the"):
-        count_operations(net, torch.ones(3, 3))
-    with pytest.raises(ValueError, match="lengths must be from 1 to the 4 steps"):
-        count_operations(net, torch.ones(2, 4, 3), torch.tensor([5, 1]))
-    with pytest.raises(ValueError, match=r"result needs counts: call count\(x\) before it"):
-        OperationCounter(net).result()
+    with pytest.raises(ValueError, match=words):
+        call(net)

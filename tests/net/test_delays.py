@@ -42,10 +42,26 @@ def test_modes_are_restored_after_an_error():
     assert not net.interpolates_in_eval
 
 
-def test_bad_input():
-    with pytest.raises(ValueError, match="narrow_delays: LIFSynapse has no delays, expected"):
-        narrow_delays(LIFSynapse(2, 3), 0.5)
-    with pytest.raises(TypeError, match="rounding_change takes a torch module, got int"):
-        rounding_change(3, len)
-    with pytest.raises(ValueError, match="progress must be .* got 2"):
-        narrow_delays(DelayedSynapse(2, 3, 4), 2)
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (
+            lambda: narrow_delays(LIFSynapse(2, 3), 0.5),
+            ValueError,
+            "narrow_delays: LIFSynapse has no delays, expected",
+        ),
+        (
+            lambda: rounding_change(3, len),
+            TypeError,
+            "rounding_change takes a torch module, got int",
+        ),
+        (
+            lambda: narrow_delays(DelayedSynapse(2, 3, 4), 2),
+            ValueError,
+            "progress must be .* got 2",
+        ),
+    ],
+)
+def test_bad_input(call, error, words):
+    with pytest.raises(error, match=words):
+        call()

@@ -192,17 +192,22 @@ class TestBranches:
         assert_close(y[:, 4, 3:], expected, GRADIENT, "second branch")
         assert_close(net.step(images[:, 4])[0], y[:, 4], GRADIENT, "step")
 
-    def test_outputs_that_do_not_fit_are_rejected(self):
-        with pytest.raises(
-            ValueError, match=r"shapes \[\[3, 24, 4\], \[3, 24, 3\]\], expected equal"
-        ):
-            Branches(block(5, 4), block(5, 3), join="add")(X)
-        with pytest.raises(ValueError, match="Branches takes at least one module, got none"):
-            Branches()
-        with pytest.raises(ValueError, match="join must be"):
-            Branches(block(5, 4), join="multiply")
-        with pytest.raises(TypeError, match="str is not a Module subclass"):
-            Branches(block(5, 4), "x")
+    @pytest.mark.parametrize(
+        ("call", "error", "words"),
+        [
+            (
+                lambda: Branches(block(5, 4), block(5, 3), join="add")(X),
+                ValueError,
+                r"shapes \[\[3, 24, 4\], \[3, 24, 3\]\], expected equal",
+            ),
+            (lambda: Branches(), ValueError, "Branches takes at least one module, got none"),
+            (lambda: Branches(block(5, 4), join="multiply"), ValueError, "join must be"),
+            (lambda: Branches(block(5, 4), "x"), TypeError, "str is not a Module subclass"),
+        ],
+    )
+    def test_outputs_that_do_not_fit_are_rejected(self, call, error, words):
+        with pytest.raises(error, match=words):
+            call()
 
 
 class TestRepeat:
@@ -215,14 +220,30 @@ class TestRepeat:
             "2.0.weight",
         ]
 
-    def test_a_module_instead_of_a_function_is_rejected(self):
+    @pytest.mark.parametrize(
+        ("call", "error", "words"),
+        [
+            (
+                lambda shared: Repeat(2, shared),
+                TypeError,
+                "Repeat takes a function that makes a block, got",
+            ),
+            (
+                lambda shared: Repeat(2, lambda: shared),
+                TypeError,
+                r"build\(\) returned the same module twice",
+            ),
+            (
+                lambda _: Repeat(0, lambda: block(5, 5)),
+                ValueError,
+                "times must be a whole number of at least 1, got 0",
+            ),
+        ],
+    )
+    def test_a_module_instead_of_a_function_is_rejected(self, call, error, words):
         shared = block(5, 5)
-        with pytest.raises(TypeError, match="Repeat takes a function that makes a block, got"):
-            Repeat(2, shared)
-        with pytest.raises(TypeError, match=r"build\(\) returned the same module twice"):
-            Repeat(2, lambda: shared)
-        with pytest.raises(ValueError, match="times must be a whole number of at least 1, got 0"):
-            Repeat(0, lambda: block(5, 5))
+        with pytest.raises(error, match=words):
+            call(shared)
 
 
 class TestFeedback:
