@@ -23,7 +23,7 @@ MAX_STATEMENTS = {
     # 14 more: a run before its training has a class of its own, which the course of training takes.
     # 16 more: the trained net below its streams and batches, in modules without circles.
     # 41 more: the order of batches and their loader, which only training uses, were in data.
-    "train presets": 4535,
+    "train presets": 4539,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
     "analysis": 2357,
     "cli": 1171,
@@ -39,7 +39,7 @@ MAX_STATEMENTS = {
     "deploy": 845,
 }
 MAX_STATEMENTS_OF_OTHERS = 4261
-MAX_STATEMENTS_OF_TESTS = 31425
+MAX_STATEMENTS_OF_TESTS = 31426
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

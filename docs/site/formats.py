@@ -10,7 +10,7 @@ from nwavesdk.chip import CHIPS, Profile, load_profile
 from nwavesdk.data.loading import INDEX, STORE_ARRAYS
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.apply.predictions import WRITERS
-from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.config.completed import Facts
 from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.run_folder import RunFolder
 

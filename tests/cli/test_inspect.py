@@ -11,7 +11,7 @@ from typer.testing import Result
 
 from cli.command import json_object, nwave, rejected, succeeded
 from nwavesdk import __version__
-from nwavesdk.train.config.facts import Origin
+from nwavesdk.train.config.completed import Origin
 from train.runs import small_choices, write_untrained
 
 

@@ -13,7 +13,7 @@ from nwavesdk.analysis.run_batch import RunBatch
 from nwavesdk.layers import DenseSynapse
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.train import Run, RunConfig, RunFolder
-from nwavesdk.train.config.facts import Origin
+from nwavesdk.train.config.completed import Origin
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.network import sample_config
 from nwavesdk.train.fit.seeds import use_threads

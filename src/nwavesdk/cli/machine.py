@@ -29,7 +29,7 @@ def print_info(
 
     import torch
 
-    from nwavesdk.train.config.facts import Origin
+    from nwavesdk.train.config.completed import Origin
 
     facts: dict[str, Any] = {**Origin.current().model_dump(), "threads": torch.get_num_threads()}
     devices = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

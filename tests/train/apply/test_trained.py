@@ -28,7 +28,7 @@ from nwavesdk.train.apply import batches
 from nwavesdk.train.apply.batches import batch_of
 from nwavesdk.train.apply.blocks import adapted_net
 from nwavesdk.train.apply.recordings import FramedRecording, read_recordings
-from nwavesdk.train.config.facts import Facts, Origin
+from nwavesdk.train.config.completed import Facts, Origin
 from nwavesdk.train.config.recipes import complete
 from nwavesdk.train.fit.evaluation import evaluate_net
 from nwavesdk.train.fit.tasks import task_of

@@ -15,7 +15,6 @@ from nwavesdk.train.config.recipes import (
     SCHEDULES,
     apply_recipe,
     complete,
-    fill,
     schedule_of,
 )
 from nwavesdk.train.fit.network import sample_config
@@ -152,6 +151,6 @@ def test_a_schedule_that_is_given_is_kept(
     sample = sample_config("conv", (40,), 2)
     facts = sample.facts.model_copy(update={"recordings": (1_000, 1, 1)})
     choices = apply_recipe(choices_of("sound", {"net": {"name": net}, "learning": learning}))
-    filled = fill(choices, {"data": {"hold": 1, "sample_rate": 8_000}})
+    filled = choices.filled({"data": {"hold": 1, "sample_rate": 8_000}})
     config = complete(filled, facts, threads=1)
     assert (config.learning.epochs, config.learning.batch_size) == (epochs, batch_size)

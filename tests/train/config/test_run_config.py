@@ -1,24 +1,17 @@
 """The config of a run: which fields belong together, its file, and what a resumed run keeps."""
 
-import json
 import subprocess
 import sys
-from copy import deepcopy
-from functools import reduce
-from operator import getitem
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("lightning")
 
-from nwavesdk.presets import NAMES, PresetName
-from nwavesdk.train import RunConfig, RunFolder
-from nwavesdk.train.config import CompletedConfig, fields_of, merge_choices
+from nwavesdk.train import RunConfig
+from nwavesdk.train.config import fields_of, merge_choices
 from nwavesdk.train.config.run_config import UNIONS
-from nwavesdk.train.fit.network import sample_config
-from train.runs import Choices, difference
+from train.runs import Choices
 
 CLASSES = [(section, name) for section, (_, models) in UNIONS.items() for name in models]
 
@@ -50,14 +43,6 @@ def nested(field: str, value: Any) -> Choices:
     for name in reversed(field.split(".")):
         value = {name: value}
     return dict(value)
-
-
-def with_field(content: Choices, field: str, value: Any) -> Choices:
-    """A copy of a nested mapping with one field, named with dots."""
-    copy = deepcopy(content)
-    *sections, name = field.split(".")
-    reduce(getitem, sections, copy)[name] = value
-    return copy
 
 
 @pytest.mark.parametrize(("section", "name"), CLASSES)
@@ -132,91 +117,6 @@ def test_a_bad_choice_is_one_line_that_names_it(choices: Choices, words: str) ->
     with pytest.raises(ValueError, match=words) as caught:
         RunConfig.of(choices)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("preset", NAMES)
-def test_the_file_gives_the_config_back(preset: PresetName, tmp_path: Path) -> None:
-    config = sample_config(preset, (16,), 2)
-    folder = RunFolder(tmp_path)
-    folder.begin(config)
-    again = folder.read_config()
-    assert again == config
-    assert again.identity() == config.identity()
-    assert difference(again, config) is None
-    # Its choices begin the same run again.
-    assert RunConfig.of(again.choices()).model_dump() == config.choices()
-
-
-@pytest.mark.parametrize(
-    ("field", "value", "words"),
-    [
-        ("colour", "red", r"colour: expected no entry of this name \(got 'red'\)"),
-        ("data.hold", None, r"data\.hold: missing"),
-        ("chip.gain", None, r"chip\.gain: missing"),
-        ("learning.epochs", None, r"learning\.epochs: expected a whole number"),
-        ("facts", None, r"facts: expected a dictionary"),
-        ("machine.threads", 0, r"machine\.threads: expected at least 1"),
-        ("net", [], r"net: expected a dictionary"),
-    ],
-)
-def test_a_config_with_a_damaged_field_is_one_line(
-    field: str, value: Any, words: str, tmp_path: Path
-) -> None:
-    preset: PresetName = "chip" if field.startswith("chip") else "lif"
-    content = sample_config(preset, (16,), 2).model_dump(mode="json")
-    (tmp_path / "config.json").write_text(json.dumps(with_field(content, field, value)))
-    match = rf"config\.json is not the config of a run: {words}[^\n]*$"
-    with pytest.raises(ValueError, match=match):
-        CompletedConfig.read(tmp_path / "config.json")
-
-
-def test_a_file_that_is_not_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"seed": ')
-    with pytest.raises(ValueError, match=r"config\.json is not the config of a run: it "):
-        CompletedConfig.read(tmp_path / "config.json")
-
-
-def test_only_fields_that_may_move_leave_the_identity_unchanged() -> None:
-    page = {"file": "/net.py", "function": "build", "sha256": "0" * 64}
-    content = sample_config("lif", (16,), 2).model_dump(mode="json")
-    content |= {"net": {"name": "file", "page": page}, "page": dict(page)}
-    identity = CompletedConfig.of(content).identity()
-    moved = {
-        "data.source": "/elsewhere",
-        "learning.finetune": "/elsewhere",
-        "net.page.file": "/other.py",
-        "page.file": "/other.py",
-        "machine.accelerator": "cpu",
-        "machine.workers": 2,
-        "facts.split_reason": "by chance",
-        "facts.begun_with": content["facts"]["begun_with"] | {"torch": "9.0"},
-    }
-    changed = {"seed": 1, "net.tau": 0.02, "facts.fingerprint": "f", "page.sha256": "1" * 64}
-    for field, value in (moved | changed).items():
-        config = CompletedConfig.of(with_field(content, field, value))
-        expected = None if field in moved else field
-        assert difference(config, CompletedConfig.of(content), moved) == expected
-        assert (config.identity() == identity) == (field in moved)
-
-
-def test_a_resumed_run_keeps_its_choices() -> None:
-    config = sample_config("lif", (16,), 2, neuron="adlif", constants="tau_w=0.2", learn="a")
-    same = {"neuron": "AdLIFLayer", "constants": "tau_w=0.2,a=0.02", "learn": ["a"], "dt": 1e-3}
-    for choices in ({}, {"seed": 0, "net": same}, {"net": {"surrogate": "fast_sigmoid(25)"}}):
-        config.check_same(choices)
-    for field, value in {
-        "seed": 2,
-        "learning.epochs": 6,
-        "learning.patience": 0,
-        "task.name": "regression",
-        "net.constants.tau_w": 0.3,
-        "net.learn": ("b",),
-        "net.neuron": "lif",
-        "net.tau": 0.02,
-    }.items():
-        words = rf"^{field}: a resumed run keeps its choices, got .*, expected .*: remove"
-        with pytest.raises(ValueError, match=words):
-            config.check_same(nested(field, value))
 
 
 @pytest.mark.parametrize(

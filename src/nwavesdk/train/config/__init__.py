@@ -1,9 +1,8 @@
 """The config of a run: the choices of the user, completed by a recipe and by recorded facts."""
 
+from nwavesdk.train.config.completed import MOVABLE, CompletedConfig
 from nwavesdk.train.config.run_config import (
-    MOVABLE,
     Choices,
-    CompletedConfig,
     RunConfig,
     fields_of,
     merge_choices,

@@ -14,12 +14,12 @@ from math import ceil
 from typing import Any, NamedTuple
 
 from nwavesdk.presets import LAYERED
-from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.config.completed import CompletedConfig, Facts
 from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.config.nets import Layers, all_constants
-from nwavesdk.train.config.run_config import Choices, CompletedConfig, RunConfig, merge_choices
+from nwavesdk.train.config.run_config import Choices, RunConfig, merge_choices
 
-__all__ = ["apply_recipe", "complete", "fill", "recipe_of", "schedule_of"]
+__all__ = ["apply_recipe", "complete", "recipe_of", "schedule_of"]
 
 MIN_EPOCHS = 10
 MAX_EPOCHS = 200
@@ -234,21 +234,6 @@ def apply_recipe(config: RunConfig, *, has_one_axis: bool = False) -> RunConfig:
     return RunConfig.of(choices)
 
 
-def fill(config: RunConfig, values: Choices) -> RunConfig:
-    """The choices with values for fields that are None.
-
-    Args:
-        config: The choices, with the defaults of the recipe.
-        values: Values by section and field; a value for a field that is not None is ignored.
-    """
-    choices = config.given()
-    for section, fields in values.items():
-        given = getattr(config, section)
-        missing = {name: value for name, value in fields.items() if getattr(given, name) is None}
-        choices = merge_choices(choices, {section: missing})
-    return RunConfig.of(choices)
-
-
 def complete(config: RunConfig, facts: Facts, threads: int) -> CompletedConfig:
     """The config of a run that begins.
 
@@ -266,7 +251,7 @@ def complete(config: RunConfig, facts: Facts, threads: int) -> CompletedConfig:
         epochs = config.learning.epochs or schedule.epochs(n_train, batch_size)
         values["learning"] = {"batch_size": batch_size, "epochs": epochs}
 
-    choices = fill(config, values).given()
+    choices = config.filled(values).given()
     net = config.net
     page = net.page if net.name == "file" else NetPage.parse(net.name)
     return CompletedConfig.of({**choices, "page": page, "facts": facts})

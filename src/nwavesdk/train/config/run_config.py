@@ -1,38 +1,28 @@
-"""The config of a run: the choices of the user, and the completed config in `config.json`."""
+"""The choices of a run: their sections, which fields belong together, and the kind of the files."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from pydantic import model_validator
 
 from nwavesdk.internal.checks import close_name, shown
-from nwavesdk.internal.files import FileError, read_bytes
-from nwavesdk.internal.formats import parse_json
-from nwavesdk.internal.model import FrozenModel, differences
+from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.data import Data, FeatureData
-from nwavesdk.train.config.facts import Facts
 from nwavesdk.train.config.fields import config_field, is_table
 from nwavesdk.train.config.learning import (
     ChipConfig,
     ClassTask,
-    CompletedLearning,
     LearningConfig,
     MachineConfig,
     Task,
 )
-from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.config.nets import ConvNet, LifNet, Net
 
 __all__ = [
-    "MOVABLE",
     "UNIONS",
     "Choices",
-    "CompletedConfig",
     "RunConfig",
     "fields_of",
     "merge_choices",
@@ -40,16 +30,6 @@ __all__ = [
 
 # Nested choices, by section and field.
 Choices = Mapping[str, Any]
-
-# Fields that may change after a run has begun, by section.
-MOVABLE: dict[str, Any] = {
-    "data": {"source"},
-    "learning": {"finetune"},
-    "net": {"page": {"file"}},
-    "page": {"file"},
-    "machine": {"accelerator", "workers"},
-    "facts": {"split_reason", "begun_with"},
-}
 
 # The unions of a config, by section: the field that decides, and the class for each of its values.
 UNIONS: dict[str, tuple[str, dict[str, type[FrozenModel]]]] = {
@@ -79,12 +59,6 @@ OF_WHOLE_RECORDINGS = {
     "level": "peak",
     "padding": "zeros",
     "add_standardized": True,
-}
-
-# Fields by section, to which the data of a run give a value if the user does not.
-FROM_DATA = {
-    "data": ("hold", "sample_rate", "add_standardized", "bin"),
-    "chip": ("gain", "bits"),
 }
 
 # The kind of data for the net of a chip, by the kind of the recordings.
@@ -251,85 +225,18 @@ class RunConfig(FrozenModel):
             choices.setdefault(section, {})[tag] = getattr(getattr(self, section), tag)
         return choices
 
+    def filled(self, values: Choices) -> "RunConfig":
+        """The choices with values for fields that are None.
 
-class CompletedConfig(RunConfig):
-    """The config of a run that has begun: all choices, also from the data, and facts.
-
-    `complete` makes it, and a run stores it.
-
-    Example:
-        >>> from nwavesdk.train import Run
-        >>> config = Run.prepare("runs/digits", {"data": {"limit": 30}}).config
-        >>> config.data.hold, config.learning.batch_size, config.facts.recordings
-        (1, 4, (10, 10, 10))
-    """
-
-    learning: CompletedLearning
-    page: NetPage
-    facts: Facts
-
-    @model_validator(mode="after")
-    def _check_complete(self) -> Self:
-        for section, names in FROM_DATA.items():
-            for name in names:
-                if getattr(getattr(self, section), name, "no such field") is None:
-                    raise ValueError(f"{section}.{name}: missing")
-        return self
-
-    @classmethod
-    def read(cls, path: Path) -> "CompletedConfig":
-        """Read `config.json`.
-
-        Raises:
-            FileError: If the file cannot be read, or is not the config of a run.
+        Args:
+            values: Values by section and field; a value for a field that is not None is ignored.
         """
-        content = read_bytes(path)
-        try:
-            return cls.of(parse_json(content, path))
-        except FileError as error:
-            reason = f"it {error.fault}"
-        except (ValueError, TypeError) as error:
-            reason = str(error)
-        problem = f"is not the config of a run: {reason}"
-        raise FileError(path, problem, "restore it, or begin a new run")
-
-    def check_same(self, choices: Choices) -> None:
-        """Reject choices that differ from the choices of this run.
-
-        Raises:
-            ValueError: If a choice differs; the text names the first difference.
-        """
-        for section, given in choices.items():
-            is_section = isinstance(given, Mapping)
-            for choice in [{name: given[name]} for name in given] if is_section else [given]:
-                self._check_same_choice({section: choice})
-
-    def _check_same_choice(self, choice: Choices) -> None:
-        recorded = self.choices()
-        changed = merge_choices(recorded, choice)
-        # Validation fills defaults in; a choice that fails it differs from the run in any case.
-        with suppress(ValueError):
-            changed = RunConfig.of(changed).model_dump()
-            if "constants" in recorded["net"]:  # all other constants are defaults
-                given = changed["net"]["constants"]
-                changed["net"]["constants"] = recorded["net"]["constants"] | given
-        for name, got, expected in differences(changed, recorded):
-            raise ValueError(
-                f"{name}: a resumed run keeps its choices, got {got!r}, expected {expected!r}: "
-                "remove the option, or begin a new run."
-            )
-
-    def identity(self) -> str:
-        """Hash of all choices and facts, except for those that may change; see `MOVABLE`."""
-        content = self.model_dump(mode="json", exclude=MOVABLE)
-        if self.learning.weight_bits is None:
-            # Runs of versions without this field keep their hash.
-            del content["learning"]["weight_bits"]
-        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-    def choices(self) -> dict[str, Any]:
-        """The choices without the records of the run, to begin another run with them."""
-        return self.model_dump(exclude={"page", "facts"})
+        choices = self.given()
+        for section, fields in values.items():
+            model = getattr(self, section)
+            missing = {name: fields[name] for name in fields if getattr(model, name) is None}
+            choices = merge_choices(choices, {section: missing})
+        return RunConfig.of(choices)
 
 
 def fields_of(section: str) -> dict[str, type[FrozenModel]]:

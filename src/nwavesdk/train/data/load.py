@@ -28,8 +28,8 @@ from nwavesdk.data.streams import Sounds
 from nwavesdk.internal.files import printable
 from nwavesdk.presets.lif import hidden_gain
 from nwavesdk.train.config import Choices, CompletedConfig, RunConfig
-from nwavesdk.train.config.facts import Facts, Origin
-from nwavesdk.train.config.recipes import apply_recipe, complete, fill
+from nwavesdk.train.config.completed import Facts, Origin
+from nwavesdk.train.config.recipes import apply_recipe, complete
 from nwavesdk.train.data.detection import compose
 from nwavesdk.train.data.inputs import (
     augmentation_of_run,
@@ -88,7 +88,7 @@ def complete_data(config: RunConfig) -> tuple[CompletedConfig, RunData]:
     if profile is not None and config.net.name == "chip":
         _check_neuron_count(config, profile, split.recordings)
 
-    config = fill(split.config, _values_from_data(split, profile))
+    config = split.config.filled(_values_from_data(split, profile))
     data = _as_series(config, split)
     facts = _facts_of(split, data, profile)
 

@@ -29,7 +29,7 @@ from nwavesdk.internal.files import (
 from nwavesdk.layers import project
 from nwavesdk.train.apply.detections import DetectorTest
 from nwavesdk.train.apply.trained import TrainedRun
-from nwavesdk.train.config.facts import Origin
+from nwavesdk.train.config.completed import Origin
 from nwavesdk.train.config.learning import MachineConfig
 from nwavesdk.train.fit.checkpoint import AtomicCheckpointIO, OnEpoch, damaged_checkpoint
 from nwavesdk.train.fit.evaluation import evaluate_net

@@ -17,13 +17,13 @@ from nwavesdk.net.preparation import prepared
 from nwavesdk.net.sequential import takes_held
 from nwavesdk.presets import LAYERED, PresetName
 from nwavesdk.train.config import CompletedConfig, RunConfig
-from nwavesdk.train.config.facts import Facts, Origin
+from nwavesdk.train.config.completed import Facts, Origin
 from nwavesdk.train.config.net_file import (
     NetFileError,
     load_function,
     locate_error,
 )
-from nwavesdk.train.config.recipes import apply_recipe, complete, fill
+from nwavesdk.train.config.recipes import apply_recipe, complete
 from nwavesdk.train.fit.tasks import task_of
 
 __all__ = [
@@ -240,7 +240,7 @@ def sample_config(
     )
     fields = type(config.data).model_fields
     values = {name: value for name, value in SAMPLE_VALUES.items() if name in fields}
-    return complete(fill(config, {"data": values}), facts, torch.get_num_threads())
+    return complete(config.filled({"data": values}), facts, torch.get_num_threads())
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from nwavesdk.metrics import Operations
 from nwavesdk.net.layer_names import module_layer_names
 from nwavesdk.train.apply.detections import DetectorTest
 from nwavesdk.train.config import CompletedConfig
-from nwavesdk.train.config.facts import Facts
+from nwavesdk.train.config.completed import Facts
 from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.evaluation import Evaluation
 from nwavesdk.train.fit.network import RunNet
