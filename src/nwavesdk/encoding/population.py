@@ -51,7 +51,8 @@ def encode_population(
     require_floating(owner, values)
     axis = _axis_from_front(owner, values, axis)
     centers, sigma = _fields(owner, n_neurons, low, high, width)
-    distance = (values.unsqueeze(axis + 1) - _along(centers, values, axis)) / sigma
+    along_fields = values.new_tensor(centers).reshape(-1, *[1] * (values.ndim - axis - 1))
+    distance = (values.unsqueeze(axis + 1) - along_fields) / sigma
     return torch.exp(-distance.square() / 2).flatten(axis, axis + 1)
 
 
@@ -137,11 +138,6 @@ def _axis_from_front(owner: str, x: Tensor, axis: int) -> int:
             "features."
         )
     return axis % x.ndim
-
-
-def _along(centers: list[float], x: Tensor, axis: int) -> Tensor:
-    """Centers in a shape that broadcasts with x after an axis is added behind `axis`."""
-    return x.new_tensor(centers).reshape(-1, *[1] * (x.ndim - axis - 1))
 
 
 class PopulationEncoder(Encoder):

@@ -103,7 +103,8 @@ def find_driven_layers(model: nn.Module, x: Tensor) -> list[DrivenLayer]:
             continue
 
         # Front ends, weights in front of a norm, and weights of a read-out need no layer.
-        has_other_rule = _is_frontend(edge.module) or edge.module_name in normalized
+        is_frontend = isinstance(edge.module, H1v1Frontend | H1v2Frontend)
+        has_other_rule = is_frontend or edge.module_name in normalized
         if not has_other_rule and _runs_before_neurons(net, edge.module_name):
             raise RuntimeError(
                 f"{module_title(edge.module_name, edge.module)}: its charge does not reach a "
@@ -119,10 +120,6 @@ def _runs_before_neurons(net: NetEdges, name: str) -> bool:
     """Whether a spiking layer runs after a synapse; if none does, it is a read-out."""
     later = net.order[net.order.index(name) :] if name in net.order else ()
     return any(name in net.layers and not net.layers[name].neuron.is_readout for name in later)
-
-
-def _is_frontend(module: nn.Module) -> bool:
-    return isinstance(module, H1v1Frontend | H1v2Frontend)
 
 
 def weights_before_norms(model: nn.Module) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from nwavesdk.init.driven import (
 )
 from nwavesdk.init.fluctuation import Fluctuation, LayerFluctuation
 from nwavesdk.init.weights import generator_for, reject_parametrized
-from nwavesdk.internal.checks import finite_number, whole_number
+from nwavesdk.internal.checks import finite_number
 from nwavesdk.layers import ChipInstance, H1v1Frontend, H1v2Frontend, find_edges
 from nwavesdk.layers.masks import copy_module
 
@@ -160,7 +160,6 @@ def fluct_init(
     finite_number(_OWNER, "alpha", alpha, above=0, most=1)
     finite_number(_OWNER, "mu_u", mu_u, below=1, unit="thresholds")
     finite_number(_OWNER, "max_dead", max_dead, least=0, below=1)
-    max_batches = whole_number(_OWNER, "max_batches", max_batches)
     batches = first_batches(_OWNER, model, inputs, max_batches)
     net = find_edges(model)
     reject_parametrized(_OWNER, model, net)

@@ -135,11 +135,6 @@ class Fluctuation:
         """A value of neurons [N] as its mean over the neurons of each target, [targets]."""
         return values.reshape(self.columns[1], -1).mean(1)
 
-    def _by_neuron(self, values: Tensor) -> Tensor:
-        """The value of each neuron's target, [N]."""
-        N = math.prod(self.driven.layer.features)
-        return values.repeat_interleave(N // self.columns[1])
-
     def _inputs_by_target(self) -> int | Tensor:
         """n: the inputs of a target, [targets] if they differ."""
         edge = self.driven.edge
@@ -202,8 +197,10 @@ class Fluctuation:
             self.std = (wanted / self.variance_per_weight - mean.square()).sqrt()
             rate = float(self.set_mean_and_run(mu_u).mean()) or self.mean_square
             self.std = variance.sqrt()
-            recurrent_variance = (1 - alpha) * wanted / (len(self.z_recurrent) * rate * self.energy)
-            set_charges(layer, self._by_neuron(recurrent_variance.sqrt()) * self.z_recurrent)
+            N = len(self.z_recurrent)
+            recurrent_variance = (1 - alpha) * wanted / (N * rate * self.energy)
+            std_by_neuron = recurrent_variance.sqrt().repeat_interleave(N // self.columns[1])
+            set_charges(layer, std_by_neuron * self.z_recurrent)
 
     def set_mean_and_run(self, mu_u: float | Tensor) -> Tensor:
         """Set the mean of each target's weights; return its rate [spikes per step], [targets]."""

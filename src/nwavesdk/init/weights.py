@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import ChargeLaw, LinearCharge, Profile
 from nwavesdk.init.driven import first_batches
-from nwavesdk.internal.checks import positive_number, seed_number, whole_number
+from nwavesdk.internal.checks import positive_number, seed_number
 from nwavesdk.layers import NetEdges, NeuronLayer, prepare_net
 from nwavesdk.layers.masks import is_pruned
 from nwavesdk.net.edges import Edge, find_edges
@@ -238,7 +238,6 @@ def readout_init(
         0.5
     """
     std = positive_number(_OWNER, "std", std, "membrane")
-    max_batches = whole_number(_OWNER, "max_batches", max_batches)
     batches = first_batches(_OWNER, model, inputs, max_batches)
 
     net = find_edges(model, batches[0][:1])

@@ -273,7 +273,8 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
                 continue
             bound = edge.profile.number("weight_limit")
 
-        weight = _at_least_float32(edge.weight)
+        # Half precision cannot hold large counts.
+        weight = edge.weight.to(torch.promote_types(edge.weight.dtype, torch.float32))
         excess = (weight.abs() - bound).clamp(min=0)
         total = total.to(weight.device) + excess.square().sum()
         count += weight.numel()
@@ -319,8 +320,3 @@ def topology_loss(model: nn.Module, block: int = 5, axis: str = "inputs") -> Ten
         total = total.to(weight.device) + disagreement(weight, block, axis).sum()
         count += weight.numel()
     return total / count
-
-
-def _at_least_float32(values: Tensor) -> Tensor:
-    """Half precision as float32, because it cannot hold large counts."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -123,7 +123,9 @@ class DetectionScore:
         latencies: list[float] = []
         false_alarms: list[Detection] = []
         for detection in sorted(detections, key=lambda detection: detection.time):
-            match = next((event for event in waiting if _waits_for(event, detection)), None)
+            of_class = (event for event in waiting if event.name == detection.name)
+            in_time = (e for e in of_class if e.start <= detection.time <= e.end + TOLERANCE)
+            match = next(in_time, None)
             if match is None:
                 false_alarms.append(detection)
             else:
@@ -199,9 +201,3 @@ class DetectionScore:
             percent: From 0 to 100; 50 is the median.
         """
         return float(np.percentile(self.latencies, percent)) if self.latencies else float("nan")
-
-
-def _waits_for(event: Event, detection: Detection) -> bool:
-    """Whether a detection is of an event."""
-    is_in_time = event.start <= detection.time <= event.end + TOLERANCE
-    return is_in_time and event.name == detection.name

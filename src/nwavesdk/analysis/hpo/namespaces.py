@@ -32,11 +32,6 @@ LossName = Literal[
 ]
 
 
-def _membrane_mse(mem: Any, targets: Any) -> Any:
-    """The mean squared distance of the membranes from the targets of each step."""
-    return (mem - targets).square().mean()
-
-
 # A loss gets the values that its parameters name, such as `spk`. Losses with a parameter
 # `num_classes` are for classification.
 LOSSES: dict[LossName, Callable[..., Any]] = {
@@ -48,7 +43,8 @@ LOSSES: dict[LossName, Callable[..., Any]] = {
     "tet": losses.tet_loss,
     "rate_mse": losses.rate_mse,
     "balanced_population_mse": losses.balanced_population_mse,
-    "mse": _membrane_mse,
+    # Of the membranes and the targets of each step.
+    "mse": lambda mem, targets: (mem - targets).square().mean(),
 }
 
 # The metrics, one of which is maximized on the validation set.

@@ -74,13 +74,14 @@ def edge_text(parts: Parts, net: IntegerNet, layer: Layer, edge: Weights, label:
     values |= {"inputs": -(-edge.rows.shape[1] // 4) * 4, "row": layer.sizes[1]}
     copies = _PATCH.format(start="", place="place", **values)
     if layer.has_pairs:
-        kind, rows, four = "int16_t", _by_pairs(edge.rows), _PAIR
+        kind, rows, four = "int16_t", _by_groups(edge.rows, 2), _PAIR
         copies += _PATCH.format(start=f" + {values['inputs']}", place="next", **values)
         bias = np.pad(layer.bias, (0, layer.channels % 2))
         values["bias"] = parts.table("int32_t", f"bias{label}", bias)
     else:
-        kind, rows, four = "int8_t", _by_fours(edge.rows), _FOUR
-    values["weights"] = parts.table(kind, f"weights{label}", rows, is_aligned=True)
+        # Weights of 8 bits, in the order in which they are unpacked.
+        kind, rows, four = "int8_t", _by_groups(edge.rows, 4)[..., [0, 2, 1, 3]], _FOUR
+    values["weights"] = parts.table(kind, f"weights{label}", rows.flatten(), is_aligned=True)
 
     if not layer.needs_frame_only:
         copies += _ALL_FOURS.format(to="sums + four", **values)
@@ -140,16 +141,6 @@ def _by_groups(rows: np.ndarray, size: int) -> np.ndarray:
     """Weights [C', inputs] as [group of outputs, four inputs, output, input]."""
     rows = np.pad(rows, ((0, -len(rows) % 4), (0, -rows.shape[1] % 4)))
     return rows.reshape(len(rows) // size, size, -1, 4).swapaxes(1, 2)
-
-
-def _by_fours(rows: np.ndarray) -> np.ndarray:
-    """Weights of 8 bits of four outputs, in the order in which they are unpacked."""
-    return _by_groups(rows, 4)[..., [0, 2, 1, 3]].flatten()
-
-
-def _by_pairs(rows: np.ndarray) -> np.ndarray:
-    """Weights of 16 bits of two outputs."""
-    return _by_groups(rows, 2).flatten()
 
 
 _PATCH = """\

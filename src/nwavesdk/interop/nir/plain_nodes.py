@@ -212,10 +212,6 @@ def _add_nothing(entry: ModuleDraft) -> Signal:
     return entry.signal
 
 
-def _add_scale(entry: ModuleDraft) -> Signal:
-    return entry.add("Scale", {"scale": _array(entry.module.scale)})
-
-
 def _add_delay(entry: ModuleDraft) -> Signal:
     delays = _array(entry.module.steps).astype(np.float64) * entry.draft.dt
     return entry.add("Delay", {"delay": delays})
@@ -226,7 +222,7 @@ NODE_WRITERS: dict[type[nn.Module], Callable[[ModuleDraft], Signal]] = {
     Delay: _add_delay,
     Dropout: _add_nothing,
     LIFSynapse: _add_synapse,
-    Scale: _add_scale,
+    Scale: lambda entry: entry.add("Scale", {"scale": _array(entry.module.scale)}),
     TemporalConv: _add_temporal,
     ThresholdBatchNorm: _add_norm,
     TimeBatchNorm: _add_norm,

@@ -200,13 +200,9 @@ def _sum_pool(node: NirNode, x: Array) -> Array:
     return total
 
 
-def _mean_pool(node: NirNode, x: Array) -> Array:
-    return _sum_pool(node, x) / float(np.prod(node.settings["kernel_size"]))
-
-
 _FUNCTIONS: dict[str, Callable[[NirNode, Array], Array]] = {
     "Affine": _product,
-    "AvgPool2d": _mean_pool,
+    "AvgPool2d": lambda node, x: _sum_pool(node, x) / np.prod(node.settings["kernel_size"]),
     "Conv1d": _convolve,
     "Conv2d": _convolve,
     "Flatten": lambda node, x: x.reshape(len(x), *node.shape_out),

@@ -228,7 +228,8 @@ class _Solver:
             # A column is settled if Newton's method moves its entries by roundings only. The
             # roundings of a membrane's steps add up to about one rounding over 1 - decay.
             newton = self._newton_entries(columns, result)
-            rounding = _rounding(ends, entries)
+            largest = torch.maximum(ends.abs(), entries.abs()).amax(0)
+            rounding = torch.finfo(ends.dtype).eps * (1 + largest)
             forgotten = (1 - columns.constants[0]).clamp(min=_MIN_FORGOTTEN)
             is_moving = (newton - entries).abs() > _MAX_ROUNDINGS * rounding / forgotten
             settled = ~is_moving.any(0)
@@ -347,11 +348,6 @@ class _Solver:
         )
         new_ends = torch.cat([ends[:-1], solution.last[0]])
         return _replace_columns(result, unproven, _Result(spikes, mem, w, new_ends))
-
-
-def _rounding(ends: Tensor, entries: Tensor) -> Tensor:
-    """About one rounding of each column's states [n]."""
-    return torch.finfo(ends.dtype).eps * (1 + torch.maximum(ends.abs(), entries.abs()).amax(0))
 
 
 def _passes_left(moving_entries: list[int]) -> float:
