@@ -23,6 +23,7 @@ __all__ = [
     "list_classes",
     "list_files",
     "list_targets",
+    "list_top_files",
     "visible_folders",
 ]
 
@@ -129,6 +130,13 @@ def visible_folders(root: Path) -> list[Path]:
     with suppress(OSError):
         return [path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")]
     return []
+
+
+def list_top_files(path: Path) -> list[Path]:
+    """The path of a file, or the files in a folder that has no visible folders."""
+    if path.is_dir():
+        return [] if visible_folders(path) else sorted(path.iterdir())
+    return [path] if path.exists() else []
 
 
 def check_parts(root: Path) -> None:

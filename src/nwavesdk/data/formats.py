@@ -32,6 +32,7 @@ from nwavesdk.data.folder import (
     list_classes,
     list_files,
     list_targets,
+    list_top_files,
     visible_folders,
 )
 from nwavesdk.data.readers.events import open_shd, read_aedat4, read_bin, read_structured_npy
@@ -96,24 +97,20 @@ FORMATS: dict[str, Callable[..., Source]] = {
 }
 
 
-def _find_files(path: Path, pattern: str) -> dict[Path, Part | None]:
-    """The files of a data set with their parts, by their names: the path, or files in a folder.
+def _find_files(path: Path, files: Sequence[Path], pattern: str) -> dict[Path, Part | None]:
+    """The files of a data set with their parts, by their names.
+
+    Args:
+        path: The path of the data set.
+        files: The path, or the files in it.
+        pattern: The names, one of `FORMATS`.
 
     Raises:
-        ValueError: If a folder has several data sets, or only some of its files have parts.
+        ValueError: If there are several data sets, or only some of the files have parts.
     """
-    paths = [path] if path.exists() else []
-    if path.is_dir():
-        paths = [] if visible_folders(path) else sorted(path.iterdir())
-    elif not paths or path.suffix == ".ts":
-        # NAME.ts, NAME_TRAIN.ts and NAME_TEST.ts all mean both files.
-        name = re.sub(r"_(TRAIN|TEST)\.ts$", "", path.name)
-        both = [path.with_name(f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
-        paths = list(filter(Path.exists, both))
-
     names = set()
     parts: dict[Path, Part | None] = {}
-    for file in paths:
+    for file in files:
         match = re.fullmatch(pattern, file.name, re.IGNORECASE)
         # A packed file next to the unpacked file is a copy.
         if match and file.with_suffix("") not in parts:
@@ -189,20 +186,9 @@ def _open(
     series: SeriesOptions,
 ) -> Source:
     """The recordings of a path that is not an official split of folders."""
-    for pattern, open_format in FORMATS.items():
-        files = _find_files(path, pattern)
-        if files:
-            if series != ALL_COLUMNS:
-                raise ValueError(
-                    f"{printable(path)} is not a folder of .csv or .npy files: remove --columns "
-                    "and --missing."
-                )
-            wanted = [task] if open_format is open_npz else []
-            members = [
-                (file.name.removesuffix(".gz"), part, open_format(file, *wanted))
-                for file, part in files.items()
-            ]
-            return _join(path, members)
+    opened = _open_set(path, list_top_files(path), task, series)
+    if opened is not None:
+        return opened
 
     if not path.exists():
         raise ValueError(f"Data folder {printable(path)} does not exist, expected {EXPECTED}.")
@@ -220,6 +206,35 @@ def _open(
         items = list_classes(path, faults, READERS[kind], RECORDING_SUFFIXES, has_table)
     chosen: TaskName = "detect" if task == "detect" else "classification"
     return _source_of_files(kind, chosen, items, max_seconds, series)
+
+
+def _open_set(
+    path: Path, files: Sequence[Path], task: TaskName | None, series: SeriesOptions
+) -> Source | None:
+    """The recordings of files with many recordings each; None if no file has such a format."""
+    if not path.is_dir() and (not files or path.suffix == ".ts"):
+        # NAME.ts, NAME_TRAIN.ts and NAME_TEST.ts all mean both files.
+        name = re.sub(r"_(TRAIN|TEST)\.ts$", "", path.name)
+        both = [path.with_name(f"{name}_{part}.ts") for part in ("TRAIN", "TEST")]
+        files = list(filter(Path.exists, both))
+
+    for pattern, open_format in FORMATS.items():
+        parts = _find_files(path, files, pattern)
+        if not parts:
+            continue
+        if series != ALL_COLUMNS:
+            raise ValueError(
+                f"{printable(path)} is not a folder of .csv or .npy files: remove --columns and "
+                "--missing."
+            )
+
+        wanted = [task] if open_format is open_npz else []
+        members = [
+            (file.name.removesuffix(".gz"), part, open_format(file, *wanted))
+            for file, part in parts.items()
+        ]
+        return _join(path, members)
+    return None
 
 
 def _find_kind(path: Path, files: Sequence[Path]) -> RecordingKind:

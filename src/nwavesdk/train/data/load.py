@@ -290,10 +290,10 @@ def _facts_of(split: SplitRecordings, data: RunData, profile: Profile | None) ->
 
 def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
     """The three sets as the input of a net."""
-    parts = split.chosen.indices.map(split.recordings.take)
-    standard = _scale(config, parts.train)
+    train_recordings, *held_out = (split.recordings.take(part) for part in split.chosen.indices)
+    standard = _scale(config, train_recordings)
     augmentation = augmentation_of_run(config)
-    shape = parts.train.feature_shape or (parts.train.n_features,)
+    shape = train_recordings.feature_shape or (train_recordings.n_features,)
     if augmentation is not None and "rotate" in augmentation.strengths and len(shape) < 2:
         raise ValueError(
             f"data.augment: rotate={augmentation.strengths['rotate']:g} turns pictures, and a step "
@@ -302,12 +302,12 @@ def _as_series(config: RunConfig, split: SplitRecordings) -> RunData:
 
     seed = stream_seed(config.seed, "augment")
     net_input = net_input_of(config, standard)
-    train = Series(parts.train, net_input, augmentation, seed)
+    train = Series(train_recordings, net_input, augmentation, seed)
     if split.chunks is not None:
         train = replace(
-            split.chunks, recordings=parts.train, input=net_input, augmentation=augmentation
+            split.chunks, recordings=train_recordings, input=net_input, augmentation=augmentation
         )
-    val, test = (Series(part, net_input) for part in (parts.val, parts.test))
+    val, test = (Series(part, net_input) for part in held_out)
     return RunData(
         train,
         val,

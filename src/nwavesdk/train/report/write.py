@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from nwavesdk.data import Series
 from nwavesdk.layers import NeuronLayer
 from nwavesdk.net import record
 from nwavesdk.net.preparation import prepared
@@ -192,13 +193,12 @@ def _pictures(run: FinishedRun) -> list[Picture]:
     # A validation recording of median length.
     val, dt = run.data.val, run.config.step_seconds
     example = int(abs(val.lengths - np.median(val.lengths)).argmin())
-    x = val.batch([example]).x.to_dense()[:, :MAX_STEPS_DRAWN]
-    traces = _traces(run, x)
+    x, traces = _traces(run, val, example)
 
     has_groups = run.task.name == "classification" and not run.task.is_readout
     raster = partial(
         spike_raster,
-        x[0].numpy(),
+        x.numpy(),
         traces,
         dt,
         classes=run.facts.classes if has_groups else (),
@@ -228,8 +228,9 @@ def _pictures(run: FinishedRun) -> list[Picture]:
 
 
 @torch.no_grad()
-def _traces(run: FinishedRun, x: torch.Tensor) -> list[LayerTrace]:
-    """Spikes and membranes of each layer for the input of one recording, `[1, T, F]`."""
+def _traces(run: FinishedRun, series: Series, index: int) -> tuple[torch.Tensor, list[LayerTrace]]:
+    """The input of a recording, `[T, F]`, and the spikes and membranes of each layer for it."""
+    x = series.batch([index]).x.to_dense()[:, :MAX_STEPS_DRAWN]
     net = run.net.eval()
     with prepared(net):
         layers = record(net, x.to(next(net.parameters()).device)).spiking
@@ -248,4 +249,4 @@ def _traces(run: FinishedRun, x: torch.Tensor) -> list[LayerTrace]:
         traces.append(
             LayerTrace(name=title, threshold=threshold, spikes=spikes, before=before, after=after)
         )
-    return traces
+    return x[0], traces
