@@ -23,8 +23,9 @@ from benchmarks import results
 from benchmarks.instrument import Spread, prepare_timing, time_in_turn
 from nwavesdk.dynamics import H1_PAGES, LIF_PAGES, Neuron
 from nwavesdk.plot.theme import LIGHT, Theme, render_png
-from nwavesdk.solvers import Problem, Spec, choose_solver, solve
-from nwavesdk.solvers.parallel.chunks import Effort, forward_chunks
+from nwavesdk.solvers import PassResult, Problem, Spec, choose_solver, solve
+from nwavesdk.solvers.parallel.chunks import forward_chunks
+from nwavesdk.solvers.serial import forward_serial
 from nwavesdk.surrogate import fast_sigmoid
 
 PAGES = [LIF_PAGES[reset] for reset in ("none", "zero", "subtraction")] + [*H1_PAGES.values()]
@@ -67,6 +68,39 @@ def problem(neuron: Neuron, x: Tensor, beta: float) -> Problem:
     )
 
 
+class CountedRun:
+    """The serial solver for one call of `forward_chunks`, which counts the work of the call.
+
+    Attributes:
+        chunks: Number of chunks.
+        steps: Steps per chunk.
+        passes: Passes over chunks, including the passes of the brackets.
+        depth: Steps that had to wait for one another; T in the serial pass.
+        work: Neuron-steps that were computed; B T N in the serial pass.
+        bracketed: Neurons proven by brackets; the others agreed or were finished serially.
+        serial: Neurons finished serially.
+    """
+
+    def __init__(self) -> None:
+        self.chunks = self.steps = self.passes = self.depth = self.work = 0
+        self.bracketed = self.serial = 0
+
+    def __call__(self, problem: Problem, needs_membrane: bool, needs_saved: bool) -> PassResult:
+        chunks, steps, n = problem.x.shape
+        self.depth += steps
+        self.work += problem.x.numel()
+        if self.passes and chunks == 1:
+            # A bracket proves a neuron, or the serial solver finishes it.
+            self.serial += n
+            self.bracketed = max(0, self.bracketed - n)
+        else:
+            self.chunks, self.steps = chunks, steps
+            self.passes += 1
+            # Only the passes of brackets do not need membranes.
+            self.bracketed = 0 if needs_membrane else n
+        return forward_serial(problem, needs_membrane, needs_saved)
+
+
 def efforts() -> Iterator[dict[str, Any]]:
     """Yield a row for each neuron, decay, drive and length."""
     for name, neuron in NEURONS.items():
@@ -78,14 +112,13 @@ def efforts() -> Iterator[dict[str, Any]]:
 
 def _effort(neuron: Neuron, name: str, beta: float, kind: str, T: int) -> dict[str, Any]:
     p = problem(neuron, drive(kind, T, N, beta), beta)
-    recorded: list[Effort] = []
+    effort = CountedRun()
     spikes = solve(p, "serial").spikes
-    differ = int((forward_chunks(p, efforts=recorded).spikes != spikes).sum())
+    differ = int((forward_chunks(p, run=effort).spikes != spikes).sum())
     if differ:
         raise RuntimeError(
             f"{name}, decay {beta}, {kind}, T = {T}: {differ} spikes differ from the serial pass"
         )
-    effort = recorded[0]
     return {
         "neuron": name,
         "decay": beta,

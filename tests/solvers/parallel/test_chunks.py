@@ -5,18 +5,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.parallel import CountedRun
 from nwavesdk.solvers import Problem
 from nwavesdk.solvers.cpu.serial import forward_cpu
-from nwavesdk.solvers.parallel.chunks import Effort, chunk_length, forward_chunks
+from nwavesdk.solvers.parallel.chunks import chunk_length, forward_chunks
 from solvers.parallel.drives import BETAS, DRIVES, NAMES, drive, driven
 
 
-def assert_proven(p: Problem, **options) -> Effort:
+def assert_proven(p: Problem, **options) -> CountedRun:
     """The spikes equal the serial pass; without brackets, everything does, to the bit."""
-    efforts: list[Effort] = []
-    expected, got = forward_cpu(p), forward_chunks(p, efforts=efforts, **options)
+    effort = CountedRun()
+    expected, got = forward_cpu(p), forward_chunks(p, run=effort, **options)
     assert torch.equal(got.spikes, expected.spikes)
-    (effort,) = efforts
     pairs = [
         (got.mem, expected.mem),
         (got.saved[0], expected.saved[0]),

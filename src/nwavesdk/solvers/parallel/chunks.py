@@ -35,7 +35,6 @@ from nwavesdk.solvers.serial import forward_serial
 
 __all__ = [
     "MIN_CHUNKS",
-    "Effort",
     "affine_scan",
     "chunk_length",
     "chunk_length_for",
@@ -52,29 +51,6 @@ _FORGETTING_TIMES = 4.0  # length of a chunk in units of 1 / (1 - decay)
 _MAX_ROUNDINGS = 32  # roundings per step by which a settled entry may still move
 _PASSES_BEFORE_FORECAST = 3  # the first passes do not show how many more are needed
 _MIN_FORGOTTEN = 2.0**-10  # lower bound of 1 - decay, so that a width stays finite
-
-
-@dataclass(kw_only=True)
-class Effort:
-    """The cost of a forward pass.
-
-    Attributes:
-        chunks: Number of chunks.
-        steps: Steps per chunk.
-        passes: Passes over chunks, including the passes of the brackets.
-        depth: Steps that had to wait for one another; T in the serial pass.
-        work: Neuron-steps that were computed; B T N in the serial pass.
-        bracketed: Neurons proven by brackets; the others agreed or were finished serially.
-        serial: Neurons finished serially.
-    """
-
-    chunks: int
-    steps: int
-    passes: int = 0
-    depth: int = 0
-    work: int = 0
-    bracketed: int = 0
-    serial: int = 0
 
 
 def wanted_length(decay: float) -> int:
@@ -122,7 +98,6 @@ def forward_chunks(
     entries: Tensor | None = None,
     passes: int | None = None,
     run: Run = forward_serial,
-    efforts: list[Effort] | None = None,
 ) -> PassResult:
     """Run the problem without a graph; for feed-forward neurons with one state.
 
@@ -134,15 +109,12 @@ def forward_chunks(
         entries: A guess of the states before all chunks but the first [B, C - 1, N], with
             C = ⌈T / steps⌉. [zero]
         passes: Passes after which the serial solver takes over. [half the number of chunks]
-        run: The serial solver.
-        efforts: A list to which the effort is appended.
+        run: The serial solver. Benchmarks pass a solver that counts its work.
     """
     steps = chunk_length_for(problem) if steps is None else steps
     B, T, N = problem.x.shape
     C = -(-T // max(steps, 1))
     if C < 2 or not B * N:
-        if efforts is not None:
-            efforts.append(Effort(chunks=1, steps=T, passes=1, depth=T, work=B * T * N))
         return run(problem, needs_membrane, needs_saved)
 
     guess = problem.states[0].new_zeros(B, C, N)
@@ -157,12 +129,9 @@ def forward_chunks(
 
     constants = tuple(c.detach().repeat(B) for c in problem.constants)
     columns = _Columns(x, guess.transpose(0, 1).reshape(C, B * N), constants)
-    effort = Effort(chunks=C, steps=steps)
-    result = _Solver(
-        spec=problem.spec, steps=steps, run=run, max_passes=passes or max(3, C // 2), effort=effort
-    ).solve(columns)
-    if efforts is not None:
-        efforts.append(effort)
+    max_passes = passes or max(3, C // 2)
+    solver = _Solver(spec=problem.spec, steps=steps, run=run, max_passes=max_passes)
+    result = solver.solve(columns)
 
     spikes, mem, w = (
         t[:T].view(T, B, N).transpose(0, 1).contiguous()
@@ -202,7 +171,6 @@ class _Solver:
     steps: int
     run: Run
     max_passes: int
-    effort: Effort
 
     def solve(self, columns: _Columns, quiet: Tensor | None = None, passes: int = 0) -> _Result:
         """The serial pass of the columns.
@@ -280,10 +248,6 @@ class _Solver:
         problem = Problem(self.spec, x, (columns.entries,), columns.constants)
 
         solution = self.run(problem, needs_trajectories, needs_trajectories)
-        self.effort.passes += 1
-        self.effort.depth += self.steps
-        self.effort.work += T * n
-
         spikes = solution.spikes.view(T, n)
         if solution.mem is None:
             return _Result(spikes, spikes, spikes, solution.last[0])
@@ -316,7 +280,6 @@ class _Solver:
         inside = (lower[1:] <= low.ends[:-1]) & (high.ends[:-1] <= upper[1:])
         proven = torch.zeros_like(candidates)
         proven[candidates] = alike & inside.all(0)
-        self.effort.bracketed += int(proven.sum())
         return proven
 
     def _finish_serially(self, columns: _Columns, result: _Result, unproven: Tensor) -> _Result:
@@ -335,10 +298,6 @@ class _Solver:
         rest = Problem(self.spec, inner.x[None, start:], (ends[known][None],), inner.constants)
         solution = self.run(rest, True, True)
         assert solution.mem is not None
-
-        self.effort.serial += len(ends[0])
-        self.effort.depth += len(inner.x) - start
-        self.effort.work += solution.spikes.numel()
 
         spikes, mem, w = (
             torch.cat([whole[:start, unproven], new[0]])
