@@ -86,6 +86,20 @@ def _own_frames(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep computed frames of a test apart from those of other tests."""
+    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def fresh_compiler() -> Iterator[None]:
+    """Forget the code that torch has compiled; it compiles a function a few times only."""
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
 @pytest.fixture(scope="session")
 def local_ray() -> Iterator[Any]:
     """A Ray cluster of this machine, which all tests of a process share.

@@ -25,12 +25,9 @@ from nwavesdk.plot.theme import DARK, LIGHT, render_png, write_png
 from nwavesdk.train import RunConfig
 from nwavesdk.train.data.load import complete_data
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 HOSTILE = ("$x_{$", "two\nlines \x1b[31m", "\u202eabc", "n" * 200)
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
 
 
 def load(source: Path | str, **sections: Any) -> Any:

@@ -17,15 +17,12 @@ from nwavesdk.train.data.load import RunData, complete_data
 from nwavesdk.train.fit.network import sample_config
 from train.runs import Choices
 
+pytestmark = pytest.mark.usefixtures("own_cache")
 
-def report_of(source: Path, **choices: Choices) -> Choices:
+
+def report_of(source: Path, **choices: Choices) -> dict[str, Any]:
     data = {"source": str(source), **choices.pop("data", {})}
     return data_report(*complete_data(RunConfig.of({"data": data, **choices})))
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
 
 
 def made(recordings: Recordings, sizes: tuple[int, int, int]) -> tuple[CompletedConfig, RunData]:

@@ -18,9 +18,8 @@ from train.runs import Choices, stop_after
 
 
 @pytest.fixture
-def choices(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Choices:
+def choices(tones: Path, own_cache: None) -> Choices:  # noqa: ARG001
     """A run for a chip with mismatch, annealed signs and dropout."""
-    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
     return {
         "seed": 3,
         "data": {"source": str(tones), "sample_rate": 8000, "duration": 0.3},

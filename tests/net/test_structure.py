@@ -118,15 +118,14 @@ class TestAllContainers:
         assert torch.equal(other.eval()(X.double())[1], net.eval()(X.double())[1])
 
     # Two containers have all that differs in compiled code: branches, and their own state.
+    @pytest.mark.usefixtures("fresh_compiler")
     @pytest.mark.parametrize("net", ["residual of images", "feedback"], indirect=True)
     def test_a_compiled_net_gives_the_same(self, net):
-        torch._dynamo.reset()
         net = net.eval()
         x = X.double()[:, :4]  # each step of a feedback is compiled
         expected = net(x)[1]
         compiled = torch.compile(net, backend="eager")
         assert torch.equal(compiled(x)[1], expected)
-        torch._dynamo.reset()
 
     def test_records_have_each_layer_and_the_same_output(self, net):
         net.eval()

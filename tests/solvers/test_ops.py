@@ -31,7 +31,9 @@ from nwavesdk.surrogate import atan, custom, fast_sigmoid
 from pairwise import pairwise
 from tolerances import GRADIENT, assert_all_close
 
-pytestmark = [  # what torch.compile says of torch's own code
+pytestmark = [
+    pytest.mark.usefixtures("fresh_compiler"),
+    # What torch.compile says of torch's own code.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),
     pytest.mark.filterwarnings("ignore:.*torch.jit.*is deprecated"),
 ]
@@ -73,7 +75,6 @@ def problem(neuron: str, surrogate: str, recurrent: bool, learns: bool = True) -
 
 
 def test_a_compiled_mask_of_dropout_stays_until_prepare_net():
-    torch._dynamo.reset()
     net = SpikingSequential(Dropout(0.5), LIFSynapse(16, 4))
     compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
     seen = []
@@ -141,7 +142,6 @@ def test_opcheck_of_the_product(always, scale):
 
 @pytest.mark.parametrize(("net", "backend"), [(small_net, "inductor"), (chip_net, "aot_eager")])
 def test_a_whole_net_compiles_to_one_graph(net, backend):
-    torch._dynamo.reset()
     torch.manual_seed(0)
     eager, x = net(), drive()
     torch.manual_seed(0)
@@ -160,7 +160,6 @@ def test_a_whole_net_compiles_to_one_graph(net, backend):
 
 
 def test_compiled_code_carries_the_state_on():
-    torch._dynamo.reset()
     eager, x = small_net(), drive()
     twin = small_net()
     twin.load_state_dict(eager.state_dict())
@@ -172,7 +171,6 @@ def test_compiled_code_carries_the_state_on():
 
 
 def test_a_neuron_of_two_states_compiles():
-    torch._dynamo.reset()
     p = problem("adaptive", "atan", False)
     name = spec_name(p.spec)
     leaves = [p.x, *p.states, *p.constants]
@@ -210,7 +208,6 @@ def compiled_gradient(layer, compiled, x):
     ids=lambda option: "-".join(option),
 )
 def test_a_compiled_layer_is_not_taken_for_another(options):
-    torch._dynamo.reset()
     x = 2 * torch.rand(3, 20, 10)
     for layer in (LIFLayer(10, 10e-3, spike_grad=atan()), LIFLayer(10, 10e-3, **options)):
         eager = compiled_gradient(layer, layer, x)
@@ -228,7 +225,6 @@ def test_a_compiled_layer_is_not_taken_for_another(options):
     [("spike_grad", fast_sigmoid(5.0)), ("detach_reset", False), ("dt", 2e-3)],
 )
 def test_a_setting_that_changed_between_calls_acts_in_compiled_code(name, value):
-    torch._dynamo.reset()
     layer, x = LIFLayer(10, 10e-3, reset_mechanism="zero"), 2 * torch.rand(3, 20, 10)
     compiled = torch.compile(layer, backend="aot_eager")
     for _ in range(2):
@@ -242,7 +238,6 @@ def test_a_setting_that_changed_between_calls_acts_in_compiled_code(name, value)
 
 
 def test_a_foreign_surrogate_is_rejected():
-    torch._dynamo.reset()
     other = atan(3.0)
     layer, x = LIFLayer(10, 10e-3, spike_grad=lambda z: other(z)), 2 * torch.rand(3, 20, 10)
     with pytest.raises(Exception, match="spike_grad=custom"):
@@ -261,7 +256,6 @@ def test_forward_mode_is_rejected():
 
 
 def test_stale_weights_are_rejected_in_compiled_code():
-    torch._dynamo.reset()
     net, x = chip_net(), drive()
     compiled = torch.compile(net, fullgraph=True, backend="aot_eager")
     prepare_net(net)
@@ -295,7 +289,6 @@ def test_torch_func_transforms_need_the_reference():
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (2, 0, 3), (2, 20, 3)])
 def test_a_layer_of_a_page_compiles_also_for_an_empty_batch(shape):
-    torch._dynamo.reset()
     layer, x, found = ALIFLayer(3, learn=("tau",)), 9 * torch.rand(shape), []
     for call in (layer, torch.compile(layer, fullgraph=True, backend="aot_eager")):
         layer.zero_grad()
@@ -305,7 +298,6 @@ def test_a_layer_of_a_page_compiles_also_for_an_empty_batch(shape):
 
 
 def test_layers_on_the_reference_solver_share_no_compiled_code():
-    torch._dynamo.reset()
     x = 2 * torch.rand(3, 4, 10)
     for _ in range(2):
         layer = LIFLayer(10, 10e-3, solver="reference")
@@ -329,7 +321,6 @@ def test_a_solution_of_the_operators_is_that_of_sweep():
 
 @pytest.mark.parametrize("solver", ["auto", "compasso"])
 def test_a_net_on_compasso_compiles_for_every_length(solver):
-    torch._dynamo.reset()
     options = {"device": "gpu", "solver": solver}
     net = SpikingSequential(
         LIFSynapse(5, 8),

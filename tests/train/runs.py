@@ -112,7 +112,7 @@ def assert_resumes(run: "Run", epochs: int, whole: Path) -> None:
     assert model_bytes(run.folder.path) == model_bytes(whole)
 
 
-def read_checkpoint(folder: Path) -> Choices:
+def read_checkpoint(folder: Path) -> dict[str, Any]:
     """The checkpoint of a run."""
     return dict(torch.load(folder / "checkpoint.ckpt", weights_only=True))
 

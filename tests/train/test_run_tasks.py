@@ -219,11 +219,9 @@ def test_a_run_with_workers_resumes_to_the_bits_of_one_without(tmp_path: Path) -
     ]
 
 
+@pytest.mark.usefixtures("own_cache")
 @pytest.mark.parametrize("first", ["labels", "regression"])
-def test_frames_in_the_cache_are_those_of_one_task(
-    first: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("nwavesdk.data.chip_front_end.USER_CACHES", str(tmp_path / "cache"))
+def test_frames_in_the_cache_are_those_of_one_task(first: str, tmp_path: Path) -> None:
     file = tmp_path / "labels.npz"
     write_labels(file)
     shapes = {"labels": (T,), "regression": (T, 1)}
