@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from torch import nn
 from torch.nn.utils import prune
 
 from layers.nets import run
@@ -50,25 +49,6 @@ class TestProduct:
         )
         bias = 0 if synapse.bias is None else synapse.bias
         assert_close(run(synapse, x), expected + bias, GRADIENT, "charge")
-
-    def test_given_whole_delays_shift_spikes(self):
-        delays = torch.tensor([[0.0, 3.0], [2.0, 1.0]])
-        synapse = DelayedSynapse(2, 2, 3, delays=delays)
-        nn.init.eye_(synapse.weight)
-        x = torch.zeros(1, 6, 2)
-        x[0, 1] = 1
-        cur = run(synapse, x)[0]
-        assert cur[:, 0].tolist() == [0, 1, 0, 0, 0, 0]
-        assert cur[:, 1].tolist() == [0, 0, 1, 0, 0, 0]
-
-    def test_eval_rounds_and_its_switch_does_not(self):
-        synapse = DelayedSynapse(1, 1, 3, delays=1.25).eval()
-        nn.init.ones_(synapse.weight)
-        x = torch.eye(4)[:1, :, None]
-        values = []
-        for synapse.interpolates_in_eval in (False, True):
-            values.append(run(synapse, x).flatten().tolist())
-        assert values == [[0, 1, 0, 0], [0, 0.75, 0.25, 0]]
 
     def test_delays_in_seconds(self):
         given = torch.tensor([1e-3, 2.5e-3, 3e-3])
@@ -132,14 +112,6 @@ class TestDelays:
         given = DelayedSynapse(50, 40, 7, delays=3)
         given.reset_parameters()
         assert given.delays.unique().tolist() == [3]
-
-    def test_narrow_shrinks_the_gaussian_to_half_a_step(self):
-        synapse = DelayedSynapse(3, 2, 32, interpolation="gaussian")
-        widths = []
-        for progress in (0, 0.5, 1):
-            synapse.narrow(progress)
-            widths.append(synapse.width)
-        assert widths == pytest.approx([16, (16 * 0.5) ** 0.5, 0.5])
 
 
 class TestInNets:

@@ -26,12 +26,11 @@ from nwavesdk.layers import (
 from tolerances import GRADIENT, assert_close
 
 
-class TestPrepare:
-    def test_seed_does_not_touch_the_global_generator(self):
-        net = SpikingSequential(HWSynapse(4, 6, stddev=0.02))
-        before = torch.get_rng_state()
-        prepare_net(net, seed=1)
-        assert torch.equal(before, torch.get_rng_state())
+def test_seed_does_not_touch_the_global_generator():
+    net = SpikingSequential(HWSynapse(4, 6, stddev=0.02))
+    before = torch.get_rng_state()
+    prepare_net(net, seed=1)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_objects_that_are_not_modules_are_rejected():

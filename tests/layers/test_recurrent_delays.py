@@ -54,27 +54,6 @@ def run(module, x, parts):
     return [spk.detach(), mem.detach(), x.grad, *(p.grad.clone() for p in module.parameters())]
 
 
-def test_equals_a_loop_over_connections():
-    recurrent = layer(DelayOptions(3, delays=torch.arange(25.0).reshape(5, 5) % 4))
-    x = charge()
-    prepare_net(recurrent)
-    spk, _ = recurrent(x)
-    weights = recurrent.recurrent_weights
-    delays = recurrent.recurrent_delays.delays.int()
-    plain = LIFLayer(N, taus=10e-3)
-    prepare_net(plain)
-    past = torch.zeros(B, T + 4, N)
-    for t in range(T):
-        cur = x[:, t].clone()
-        for i in range(N):
-            for o in range(N):
-                # Step t is at place t + 4; a spike takes one step and its delay.
-                cur[:, o] += weights[i, o] * past[:, t + 3 - delays[i, o], i]
-        past[:, t + 4], _ = plain(cur)
-    assert spk.any()
-    assert torch.equal(spk, past[:, 4:])
-
-
 @pytest.mark.parametrize("parts", [[5, 7], [9, 2, 1], [1] * T, [0, T]])
 @pytest.mark.parametrize("kind", [*OPTIONS, "ALIF"])
 def test_parts_equal_the_whole_with_gradients(kind, parts):

@@ -156,16 +156,6 @@ def test_padding_changes_no_valid_step(name):
         assert_close(rate, steps[is_valid].detach().mean(), STATE, "rate")
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_chunks_give_the_same_gradients(name):
-    net, x = build(name)
-    prepare_net(net)
-    expected = gradients(net(x)[1], net, x)
-    net, x = build(name, checkpoint=4)
-    prepare_net(net)
-    assert_all_close(gradients(net(x)[1], net, x), expected, GRADIENT, "gradient")
-
-
 def test_compiled_code_gives_the_same():
     net, x = build("images")
     prepare_net(net)

@@ -73,19 +73,6 @@ class TestNeverPrepared:
         assert torch.equal(net(X)[1], first[1])
         assert not torch.equal(net(X)[1], first[1])
 
-    def test_a_training_loop_that_never_heard_of_prepare_net_trains(self):
-        net = build()
-        optimizer = torch.optim.SGD(net.parameters(), 1e-4)
-        losses = []
-        for _ in range(5):
-            optimizer.zero_grad()
-            loss = (net(X)[1] - 1).square().mean()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        assert losses == sorted(losses, reverse=True)
-        assert losses[-1] < losses[0]
-
     def test_a_lone_layer_starts_at_rest_each_time_also_within_one_pass(self):
         a, b = Twice()(drive(2, 9, 4))
         assert torch.equal(a, b)
@@ -317,13 +304,8 @@ class TestCheckpoints:
         )
 
 
+@pytest.mark.usefixtures("fresh_compiler")
 class TestCompiled:
-    @pytest.fixture(autouse=True)
-    def _fresh(self):
-        torch._dynamo.reset()
-        yield
-        torch._dynamo.reset()
-
     @pytest.mark.parametrize("explicit", [False, True])
     def test_a_compiled_call_has_the_mode_of_its_net(self, explicit):
         net = SpikingSequential(LIFSynapse(4, 3), LIFLayer(3, 10e-3))
