@@ -10,7 +10,6 @@ from torch import Tensor
 
 from nwavesdk.cli.app import print_report
 from nwavesdk.cli.measures import measures_text
-from nwavesdk.data import Series
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.interop.c import costs_in_c, export_c
 from nwavesdk.interop.c.decision_text import decision_of_run
@@ -18,6 +17,7 @@ from nwavesdk.interop.c.log_mel import fixed_log_mel
 from nwavesdk.interop.c.log_mel_text import front_end_files
 from nwavesdk.train import Run, TrainedRun, load
 from nwavesdk.train.config import CompletedConfig
+from nwavesdk.train.data.load import RunData
 from nwavesdk.train.fit.network import RunNet, rounded_network
 from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Section, Table
@@ -35,9 +35,15 @@ def export_folder(run: Path, net: str | None, folder: Path, as_json: bool) -> No
         ValueError: If the net cannot be rounded or has no form in C.
     """
     opened = Run.open(run, net)
-    model, compared = _compared(opened, folder)
-    validation = opened.data.val
-    inner, x, lengths = _example(model, validation)
+    config, validation = opened.config, opened.data.val
+    try:
+        inner, x, lengths = _rounded(opened.trained().net, config, opened.data)
+    except ValueError as error:
+        raise ValueError(f"--c {folder}: {str(error).removeprefix('--weight-bits: ')}") from None
+
+    # A run that was trained with rounded weights has no other net to compare with.
+    is_rounded = config.learning.weight_bits is not None
+    compared = {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
     trained = load(run, net)
     front_end, front_end_note = _front_end(trained, inner[0].step)
     rows = validation.recordings.frames[0][: trained.input.length] if _has_rows(trained) else None
@@ -75,7 +81,7 @@ def program_section(run: FinishedRun) -> list[Section]:
     """The costs of the net as C, for the report of a run; none if it has no form in C."""
     net = copy.deepcopy(run.net).cpu().eval()
     try:
-        inner, x, lengths = _example(_rounded(net, run.config, run.data.train), run.data.val)
+        inner, x, lengths = _rounded(net, run.config, run.data)
         costs = costs_in_c(inner, x, lengths=lengths, hold=run.data.val.input.frame_steps)
     except ValueError:
         return []
@@ -95,31 +101,21 @@ def program_section(run: FinishedRun) -> list[Section]:
     return [Table("As a program for a microcontroller", text, columns, rows)]
 
 
-def _compared(opened: Run, folder: Path) -> tuple[RunNet, dict[str, Any]]:
-    """The net with rounded weights, and the measures of both nets on the validation set.
+def _rounded(net: RunNet, config: CompletedConfig, data: RunData) -> tuple[Any, Tensor, Tensor]:
+    """The net with rounded weights, without the shape of its inputs, and recordings to run it on.
 
-    A run that was trained with rounded weights has no other net to compare with.
+    A net that was trained with rounded weights stays as it is.
+
+    Returns:
+        The net, and recordings of the validation set in this shape, with their lengths.
+
+    Raises:
+        ValueError: If the net cannot be rounded.
     """
-    model, config = opened.trained().net, opened.config
-    try:
-        rounded = _rounded(model, config, opened.data.train)
-    except ValueError as error:
-        raise ValueError(f"--c {folder}: {str(error).removeprefix('--weight-bits: ')}") from None
+    if config.learning.weight_bits is None:
+        net = rounded_network(net, WEIGHT_BITS, data.train.example_inputs())
 
-    is_rounded = config.learning.weight_bits is not None
-    return rounded, {} if is_rounded else opened.test_rounded(WEIGHT_BITS)
-
-
-def _rounded(net: RunNet, config: CompletedConfig, train: Series) -> RunNet:
-    """The trained net with rounded weights, unless it was trained with them."""
-    if config.learning.weight_bits is not None:
-        return net
-    return rounded_network(net, WEIGHT_BITS, train.example_inputs())
-
-
-def _example(net: RunNet, validation: Series) -> tuple[Any, Tensor, Tensor]:
-    """The net without the shape of its inputs, and recordings with their lengths in this shape."""
-    batch = validation.batch(list(range(min(MAX_RECORDINGS, len(validation)))))
+    batch = data.val.batch(range(min(MAX_RECORDINGS, len(data.val))))
     shape = getattr(net, "inputs", batch.x.shape[2:])
     x = batch.x.float().reshape(*batch.x.shape[:2], *shape)
     return getattr(net, "net", net), x, batch.lengths
