@@ -26,7 +26,7 @@ MAX_STATEMENTS = {
     "train presets": 4540,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
     "analysis": 2355,
-    "cli": 1165,
+    "cli": 1164,
     # 10 more: the walk over the leaves of a graph, for a surrogate and for a scan of slopes.
     "internal": 508,
     "solvers": 3590,
@@ -39,7 +39,7 @@ MAX_STATEMENTS = {
     "deploy": 845,
 }
 MAX_STATEMENTS_OF_OTHERS = 4253
-MAX_STATEMENTS_OF_TESTS = 31261
+MAX_STATEMENTS_OF_TESTS = 31262
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,

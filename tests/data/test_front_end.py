@@ -9,6 +9,7 @@ import pytest
 from data.conftest import blocks_of, tone
 from nwavesdk.data import FrontEnd, LogMel, NWaveDataloaderConfig
 from nwavesdk.data.features import VERSION
+from nwavesdk.data.front_end import PRIOR_FRAMES, RunningMean
 
 pytest.importorskip("soxr")
 signal = pytest.importorskip("scipy.signal")
@@ -153,3 +154,16 @@ def test_numbers_out_of_range_are_rejected(choices: dict[str, Any], words: str) 
         LogMel(**{"sample_rate": RATE, **choices})
     with pytest.raises(ValueError, match=r"LogMel takes a mono sound .* shape \[5, 2\]: average"):
         LogMel(RATE).stream().push(np.zeros((5, 2)))
+
+
+def test_a_running_mean_starts_from_a_given_mean_and_forgets() -> None:
+    draw = np.random.default_rng(0)
+    frames = (5 + 2 * draw.standard_normal((60, 3))).astype(np.float32)
+    mean = np.array([1.0, 2.0, 3.0], np.float32)
+    running = RunningMean(mean, memory=20)
+    means = np.concatenate([running.push(piece) for piece in np.split(frames, [1, 1, 7, 40])])
+    decays = np.exp(-np.arange(61) / 20)
+    for n, value in enumerate(means, 1):
+        weights = np.append(PRIOR_FRAMES * decays[n], decays[:n][::-1])
+        expected = weights @ np.concatenate([mean[None], frames[:n]]) / weights.sum()
+        np.testing.assert_allclose(value, expected, rtol=1e-6)

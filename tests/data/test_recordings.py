@@ -5,8 +5,6 @@ import pytest
 
 from nwavesdk.data import Recordings, Standard, fit_hold, fit_length
 from nwavesdk.data.recordings import (
-    PRIOR_FRAMES,
-    RunningMean,
     is_standardized,
     standardized,
 )
@@ -55,19 +53,6 @@ def test_a_standardized_recording_is_independent_of_its_scale_and_level() -> Non
     assert is_standardized(scaled)
     for changed in (scaled + 0.2, 1.2 * scaled, 0.8 * scaled):
         assert not is_standardized(changed[:, :3])
-
-
-def test_a_running_mean_starts_from_a_given_mean_and_forgets() -> None:
-    pytest.importorskip("scipy")
-    frames = recordings(60).frames[0]
-    mean = np.array([1.0, 2.0, 3.0], np.float32)
-    running = RunningMean(mean, memory=20)
-    means = np.concatenate([running.push(piece) for piece in np.split(frames, [1, 1, 7, 40])])
-    decays = np.exp(-np.arange(61) / 20)
-    for n, value in enumerate(means, 1):
-        weights = np.append(PRIOR_FRAMES * decays[n], decays[:n][::-1])
-        expected = weights @ np.concatenate([mean[None], frames[:n]]) / weights.sum()
-        np.testing.assert_allclose(value, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("length", [1, 7, 25, 40, 59, 98])

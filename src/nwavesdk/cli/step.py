@@ -162,8 +162,13 @@ def decision_json(trained: "nwavesdk.train.TrainedRun") -> dict[str, Any]:
 def _describe_features(features: Any) -> dict[str, Any]:
     """The settings with which a recording becomes frames."""
     from nwavesdk.data.features import NOISE_RATE, ChipFeatures, LogMelFeatures, NoiseFeatures
-    from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, RELATIVE_SILENCE, SILENCE
-    from nwavesdk.data.recordings import PRIOR_FRAMES
+    from nwavesdk.data.front_end import (
+        FIRST_POWER,
+        MIN_POWER,
+        PRIOR_FRAMES,
+        RELATIVE_SILENCE,
+        SILENCE,
+    )
 
     if isinstance(features, LogMelFeatures):
         is_running = features.level == "running"

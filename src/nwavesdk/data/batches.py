@@ -25,7 +25,6 @@ from nwavesdk.data.recordings import (
     Recordings,
     Standard,
     generator_of,
-    moments_of,
 )
 from nwavesdk.encoding import encode_latency
 from nwavesdk.internal.checks import require_memory
@@ -103,27 +102,6 @@ class NetInput:
         shortest = self.length if self.length and self.pads_to_length else 0
         return np.clip(n_frames, shortest, self.length) * self.hold + self.look_ahead
 
-    def scale_of(self, frames: Frames) -> Standard:
-        """The scale of a recording: from the training set, or with its own mean or deviation.
-
-        Args:
-            frames: The whole recording, cut, `[L, F]`.
-        """
-        standard = self.standard
-        if self.is_causal:
-            return standard
-
-        recording_mean, spread = moments_of([frames], len(frames))
-        mean = recording_mean.astype(np.float32) if self.center else standard.mean
-        if not self.standardize:
-            return Standard(mean, standard.deviation)
-
-        # The deviation over all features, in units of the training set; and the least change, in
-        # the same units.
-        factor = math.sqrt(np.square(spread / standard.deviation).mean()) or 1.0
-        least = standard.least_change * math.sqrt(np.square(1 / standard.deviation).mean())
-        return Standard(mean, (standard.deviation * max(factor, least)).astype(np.float32))
-
     def scaled(self, frames: Frames, key: str) -> Frames:
         """The frames of a recording on the scale of the net, or the spikes of an encoder.
 
@@ -133,7 +111,13 @@ class NetInput:
             frames: The whole recording, cut, `[L, F]`.
             key: Its name, which decides random spikes.
         """
-        frames = self.scale_of(frames).apply(frames)
+        standard = self.standard
+        if not self.is_causal:
+            standard = standard.of_recording(
+                frames, center=self.center, standardize=self.standardize
+            )
+
+        frames = standard.apply(frames)
         if self.encoder == "current":
             return frames
         if self.encoder == "latency":

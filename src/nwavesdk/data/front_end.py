@@ -4,18 +4,19 @@ A sound may also come in blocks: all frames together then equal the frames of th
 for bit.
 """
 
+import math
 from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from nwavesdk.data.recordings import Frames, RunningMean
+from nwavesdk.data.recordings import Frames
 from nwavesdk.data.source import Samples
 from nwavesdk.internal.checks import finite_number
 from nwavesdk.internal.imports import require
 
-__all__ = ["MIN_CHANGE", "LogMel", "LogMelStream", "is_steady"]
+__all__ = ["MIN_CHANGE", "LogMel", "LogMelStream", "RunningMean", "is_steady"]
 
 # The taper of a shorter window would be zero, or nearly zero.
 MIN_WINDOW_SAMPLES = 4
@@ -31,6 +32,9 @@ SILENCE = 1e-4
 RELATIVE_SILENCE = 0.03
 FIRST_POWER = 3e-4
 MIN_POWER = 1e-7
+
+# Weight of the mean before the first frame in a running mean, in frames.
+PRIOR_FRAMES = 10.0
 
 # Deviation of frames over time, root mean square over bands, below which a sound is steady
 # [natural logarithm of power]: 0.4 dB. Stationary noise has more, about 2 dB in frames of 25 ms.
@@ -168,6 +172,47 @@ def is_steady(frames: Frames) -> bool:
     # In float32, the sum over a long sound would lose digits.
     change = frames - frames.mean(axis=0, dtype=np.float64).astype(np.float32)
     return bool(np.vdot(change, change) < MIN_CHANGE**2 * change.size)
+
+
+class RunningMean:
+    """The mean of each feature over the frames so far, in which older frames count less.
+
+        m[t] = s[t] / w[t],  s[t] = d s[t-1] + f[t],  w[t] = d w[t-1] + 1,  d = exp(-1 / memory)
+
+    Before the first frame, w is `PRIOR_FRAMES` and s / w is `mean`.
+
+    Args:
+        mean: The mean of each feature before the first frame, `[F]`.
+        memory: Time constant [frames].
+
+    Example:
+        >>> frames = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+        >>> whole = RunningMean(np.zeros(2, np.float32), memory=300).push(frames)
+        >>> in_pieces = RunningMean(np.zeros(2, np.float32), memory=300)
+        >>> pieces = [in_pieces.push(frames[:4]), in_pieces.push(frames[4:])]
+        >>> np.array_equal(np.concatenate(pieces), whole)
+        True
+    """
+
+    def __init__(self, mean: Frames, memory: float) -> None:
+        self._decay = math.exp(-1 / memory)
+        # The sums of each feature and the sum of the weights, which a filter decays.
+        self._state = self._decay * PRIOR_FRAMES * np.append(mean, 1.0).astype(np.float64)[None]
+
+    def push(self, frames: Frames) -> Frames:
+        """The mean at each of the next frames `[L, F]`; a frame counts in its own mean.
+
+        Returns:
+            `[L, F]`, the same for frames in pieces of any length, bit for bit.
+        """
+        if len(frames) == 0:
+            return frames  # lfilter returns another state then
+
+        filtered = require("scipy.signal", "train").lfilter
+        weighted = np.ones((len(frames), frames.shape[1] + 1))
+        weighted[:, :-1] = frames
+        sums, self._state = filtered([1.0], [1.0, -self._decay], weighted, axis=0, zi=self._state)
+        return np.asarray(sums[:, :-1] / sums[:, -1:], np.float32)
 
 
 class LogMelStream:

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data.source import Array, Part, StepTarget, TaskName
-from nwavesdk.internal.imports import require
 from nwavesdk.metrics.detection import Event
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "Frames",
     "Indices",
     "Recordings",
-    "RunningMean",
     "Standard",
     "fit_hold",
     "fit_length",
@@ -54,9 +52,6 @@ STANDARDIZED_WITHIN = 0.1
 # A relative deviation from the mean below this is the rounding noise of a constant in float32. It
 # must not become a divisor.
 ROUNDING = 1e-6
-
-# Weight of the mean before the first frame in a running mean, in frames.
-PRIOR_FRAMES = 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,50 +249,28 @@ class Standard:
         deviation[deviation == 0] = 1
         return cls(mean.astype(np.float32), deviation.astype(np.float32))
 
+    def of_recording(self, frames: Frames, *, center: bool, standardize: bool) -> "Standard":
+        """The scale of a recording with its own mean or deviation.
+
+        Args:
+            frames: The whole recording, cut, `[L, F]`.
+            center: Whether its mean replaces the mean of the training set.
+            standardize: Whether its deviation over all steps and features becomes 1.
+        """
+        recording_mean, spread = moments_of([frames], len(frames))
+        mean = recording_mean.astype(np.float32) if center else self.mean
+        if not standardize:
+            return Standard(mean, self.deviation)
+
+        # The deviation over all features, in units of the training set; and the least change, in
+        # the same units.
+        factor = math.sqrt(np.square(spread / self.deviation).mean()) or 1.0
+        least = self.least_change * math.sqrt(np.square(1 / self.deviation).mean())
+        return Standard(mean, (self.deviation * max(factor, least)).astype(np.float32))
+
     def apply(self, frames: Frames) -> Frames:
         """Frames `[L, F]` on the scale of the training set."""
         return (frames - self.mean) / self.deviation
-
-
-class RunningMean:
-    """The mean of each feature over the frames so far, in which older frames count less.
-
-        m[t] = s[t] / w[t],  s[t] = d s[t-1] + f[t],  w[t] = d w[t-1] + 1,  d = exp(-1 / memory)
-
-    Before the first frame, w is `PRIOR_FRAMES` and s / w is `mean`.
-
-    Args:
-        mean: The mean of each feature before the first frame, `[F]`.
-        memory: Time constant [frames].
-
-    Example:
-        >>> frames = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
-        >>> whole = RunningMean(np.zeros(2, np.float32), memory=300).push(frames)
-        >>> in_pieces = RunningMean(np.zeros(2, np.float32), memory=300)
-        >>> pieces = [in_pieces.push(frames[:4]), in_pieces.push(frames[4:])]
-        >>> np.array_equal(np.concatenate(pieces), whole)
-        True
-    """
-
-    def __init__(self, mean: Frames, memory: float) -> None:
-        self._decay = math.exp(-1 / memory)
-        # The sums of each feature and the sum of the weights, which a filter decays.
-        self._state = self._decay * PRIOR_FRAMES * np.append(mean, 1.0).astype(np.float64)[None]
-
-    def push(self, frames: Frames) -> Frames:
-        """The mean at each of the next frames `[L, F]`; a frame counts in its own mean.
-
-        Returns:
-            `[L, F]`, the same for frames in pieces of any length, bit for bit.
-        """
-        if len(frames) == 0:
-            return frames  # lfilter returns another state then
-
-        filtered = require("scipy.signal", "train").lfilter
-        weighted = np.ones((len(frames), frames.shape[1] + 1))
-        weighted[:, :-1] = frames
-        sums, self._state = filtered([1.0], [1.0, -self._decay], weighted, axis=0, zi=self._state)
-        return np.asarray(sums[:, :-1] / sums[:, -1:], np.float32)
 
 
 def standardized(frames: Frames) -> Frames:

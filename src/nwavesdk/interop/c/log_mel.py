@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nwavesdk.data import LogMel, Standard
-from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, RELATIVE_SILENCE, SILENCE
-from nwavesdk.data.recordings import PRIOR_FRAMES
+from nwavesdk.data.front_end import FIRST_POWER, MIN_POWER, PRIOR_FRAMES, RELATIVE_SILENCE, SILENCE
 from nwavesdk.internal.checks import finite_number, positive_number, whole_number
 from nwavesdk.train import TrainedRun
 
@@ -137,7 +136,7 @@ class FixedLogMel:
         self.tables["weights"] = np.concatenate([row[a:b] for row, a, b in ranges])
 
     def _add_level(self, memory: float, unit: float) -> None:
-        """The running mean of the power of each band; see `nwavesdk.data.recordings.RunningMean`.
+        """The running mean of the power of each band; see `nwavesdk.data.front_end.RunningMean`.
 
             m[t] = m[t-1] + (f[t] - m[t-1]) / w[t],  w[t] = d w[t-1] + 1
 
