@@ -25,20 +25,21 @@ MAX_STATEMENTS = {
     # 41 more: the order of batches and their loader, which only training uses, were in data.
     "train presets": 4540,
     # 7 more: a report of a study has a type for the data that it needs, so it imports no study.
-    "analysis": 2355,
+    "analysis": 2350,
     "cli": 1164,
     # 10 more: the walk over the leaves of a graph, for a surrogate and for a scan of slopes.
     "internal": 508,
     "solvers": 3590,
     # 10 more: the base of `NeuronLayer`, which plans read, is a module below both.
     # 7 more: the choice of a hidden neuron, next to the catalogue.
-    "layers": 2587,
-    "interop": 2964,
+    # 8 more: lengths that may be None are checked, completed and averaged in one module.
+    "layers": 2595,
+    "interop": 2963,
     # 3 more: the mode of a net changes and returns in one function, for three packages.
     "net": 1674,
-    "deploy": 845,
+    "deploy": 843,
 }
-MAX_STATEMENTS_OF_OTHERS = 4253
+MAX_STATEMENTS_OF_OTHERS = 4234
 MAX_STATEMENTS_OF_TESTS = 31262
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.

@@ -7,6 +7,9 @@ from torch import nn
 from nwavesdk.layers import Dropout
 from nwavesdk.layers.lengths import (
     check_lengths,
+    check_optional_lengths,
+    complete_lengths,
+    mean_of_recordings,
     mean_over_steps,
     mean_rate,
     reads_batch,
@@ -54,9 +57,9 @@ def test_without_recordings_there_is_no_rate():
 
 def test_without_padding_the_bits_are_those_without_lengths():
     values = torch.randn(3, 7, 5)
-    whole = torch.tensor([7, 7, 7])
-    assert torch.equal(mean_over_steps(values), mean_over_steps(values, whole))
-    assert torch.equal(sum_over_steps(values), sum_over_steps(values, whole))
+    whole = complete_lengths(values, check_optional_lengths("f", None, values))
+    for f in (mean_over_steps, mean_of_recordings, sum_over_steps):
+        assert torch.equal(f(values), f(values, whole))
 
 
 def test_lengths_are_returned_as_they_are():

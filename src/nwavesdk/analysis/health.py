@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from nwavesdk.analysis.health_remedies import remedy_of
 from nwavesdk.analysis.slopes.recorded_pass import LossFunction, RecordedPass
 from nwavesdk.layers import Record, Recording
-from nwavesdk.layers.lengths import valid_steps
+from nwavesdk.layers.lengths import complete_lengths, valid_steps
 
 __all__ = [
     "Finding",
@@ -272,16 +272,9 @@ def examine_recording(
     return Health(tuple(layers), tuple(findings))
 
 
-def _lengths_of(record: Record) -> Tensor:
-    """The number of valid steps of each recording, [B]."""
-    B, T = record.mem.shape[:2]
-    full = torch.full((B,), T, device=record.mem.device)
-    return full if record.lengths is None else record.lengths
-
-
 def _valid_gradient(gradient: Tensor, record: Record) -> Tensor:
     """The gradient as float64 [B, T, N], and 0 in padding."""
-    is_valid = valid_steps(_lengths_of(record), gradient.shape[1])
+    is_valid = valid_steps(complete_lengths(record.mem, record.lengths), gradient.shape[1])
     return gradient.double().flatten(2).where(is_valid[..., None], 0)
 
 
@@ -302,7 +295,7 @@ def _layer_health(
     average = last.abs().sum((0, 1)).mean()
     is_starved = (received < limits.starved * average) | (received == 0)
 
-    lengths = _lengths_of(record)
+    lengths = complete_lengths(record.mem, record.lengths)
     channels = dead_channels = None
     if record.spk.ndim > 3:
         channels = record.spk.shape[2]  # of [B, T, C, H, W]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nwavesdk.analysis.health import Finding
 from nwavesdk.layers import NeuronLayer, Record, Recording
-from nwavesdk.layers.lengths import valid_steps
+from nwavesdk.layers.lengths import complete_lengths, valid_steps
 
 __all__ = ["LayerMemory", "MemoryLimits", "examine_memory", "time_text"]
 
@@ -153,9 +153,8 @@ def _layer_memory(
 
     assert record.cur is not None, "the pass was recorded without charges"
     cur = record.cur.detach().double().flatten(2)
-    B, T = cur.shape[:2]
-    lengths = torch.full((B,), T) if record.lengths is None else record.lengths
-    is_valid = valid_steps(lengths, T)[..., None]
+    lengths = complete_lengths(cur, record.lengths)
+    is_valid = valid_steps(lengths, cur.shape[1])[..., None]
     duration = float(lengths.double().mean()) * layer.dt
 
     n_inputs = ((cur != 0) & is_valid).sum((0, 1))

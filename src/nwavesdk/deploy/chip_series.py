@@ -14,7 +14,7 @@ from nwavesdk.deploy.stages import chip_stages
 from nwavesdk.internal.checks import finite_number, shown, whole_number
 from nwavesdk.internal.tensors import require_tensor
 from nwavesdk.layers import ChipInstance, SpikingSequential
-from nwavesdk.layers.lengths import check_lengths
+from nwavesdk.layers.lengths import check_lengths, complete_lengths
 from nwavesdk.metrics import population_counts
 from nwavesdk.net.calls import in_eval
 from nwavesdk.net.preparation import prepared
@@ -190,9 +190,7 @@ def count_right(
     """
     stages = chip_stages(model, "count_right")
     _check_recordings(x, labels, n_classes, seeds)
-    steps = torch.full((len(x),), x.shape[1], device=x.device)
-    if lengths is not None:
-        steps = check_lengths("count_right", lengths, x)
+    steps = check_lengths("count_right", complete_lengths(x, lengths), x)
 
     n_values = x.shape[1] * max(stage.n_neurons for stage in stages)
     n_together = max(1, MAX_VALUES // n_values)

@@ -19,7 +19,7 @@ from nwavesdk.dynamics import read_page
 from nwavesdk.encoding.encoder import StatefulEncoder, require_sequence
 from nwavesdk.internal.checks import finite_number, positive_number
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.layers.lengths import check_lengths, fill_padding
+from nwavesdk.layers.lengths import check_optional_lengths, fill_padding
 from nwavesdk.solvers import Problem, Spec, has_serial_kernel, solve, spec_name
 from nwavesdk.surrogate import atan
 
@@ -201,9 +201,8 @@ def _encode(
     """The spikes of a sequence from its first value on."""
     values = require_sequence(owner, x)
     threshold = positive_number(owner, "threshold", threshold)
-    if lengths is not None:
-        lengths = check_lengths(owner, lengths, values)
-        values = fill_padding(values, lengths)
+    lengths = check_optional_lengths(owner, lengths, values)
+    values = fill_padding(values, lengths)
     if not values.shape[1]:
         return x.repeat_interleave(2, dim=2)
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.lengths import check_lengths, fill_padding
+from nwavesdk.layers.lengths import check_optional_lengths, fill_padding
 from nwavesdk.layers.prepare import Prepared, running_backward_pass
 
 __all__ = ["Encoder", "StatefulEncoder", "check_bounds", "require_sequence", "require_steps"]
@@ -53,10 +53,8 @@ class Encoder(Prepared):
         self._state_pass = running_backward_pass()
 
         if is_sequence:
-            if lengths is not None:
-                lengths = check_lengths(owner, lengths, x, least=0)
-                x = fill_padding(x, lengths)
-            return fill_padding(self._encode(x), lengths)
+            lengths = check_optional_lengths(owner, lengths, x, least=0)
+            return fill_padding(self._encode(fill_padding(x, lengths)), lengths)
 
         if lengths is not None:
             raise ValueError(

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 from nwavesdk.encoding.encoder import Encoder, check_bounds, require_steps
 from nwavesdk.internal.checks import finite_number, positive_number, shown, switch, whole_number
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.lengths import check_lengths, sum_over_steps
+from nwavesdk.layers.lengths import check_optional_lengths, mean_of_recordings
 from nwavesdk.layers.zoo import LILayer
 
 __all__ = [
@@ -168,11 +168,7 @@ def _draw(
 
 def _mean_over_time(owner: str, spikes: Tensor, lengths: Tensor | None) -> Tensor:
     spikes = require_steps(owner, spikes)
-    if lengths is None:
-        return sum_over_steps(spikes) / spikes.shape[1]
-    lengths = check_lengths(owner, lengths, spikes)
-    total = sum_over_steps(spikes, lengths)
-    return total / lengths.reshape(-1, *[1] * (total.ndim - 1))
+    return mean_of_recordings(spikes, check_optional_lengths(owner, lengths, spikes))
 
 
 class RateEncoder(Encoder):

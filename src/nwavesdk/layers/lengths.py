@@ -14,7 +14,10 @@ from nwavesdk.internal.tensors import require_tensor
 
 __all__ = [
     "check_lengths",
+    "check_optional_lengths",
+    "complete_lengths",
     "fill_padding",
+    "mean_of_recordings",
     "mean_over_steps",
     "reads_batch",
     "sum_over_steps",
@@ -92,6 +95,21 @@ def check_lengths(owner: str, lengths: object, x: Tensor, least: int = 1) -> Ten
     return lengths.to(x.device)
 
 
+def check_optional_lengths(owner: str, lengths: object, x: Tensor, least: int = 1) -> Tensor | None:
+    """`check_lengths` of lengths that may be None, without padding; None stays None."""
+    return None if lengths is None else check_lengths(owner, lengths, x, least)
+
+
+def complete_lengths(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The lengths, int64 [B]; all steps of x [B, T, ...] if they are None.
+
+    Example:
+        >>> complete_lengths(torch.ones(2, 3), None)
+        tensor([3, 3])
+    """
+    return torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
+
+
 def fill_padding(values: Tensor, lengths: Tensor | None, value: float = 0.0) -> Tensor:
     """The values with `value` in padding; padding has no gradient, even if it is NaN.
 
@@ -125,6 +143,19 @@ def sum_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:
     """
     dtype = torch.promote_types(values.dtype, torch.float32)
     return fill_padding(values, lengths).sum(dim=1, dtype=dtype)
+
+
+def mean_of_recordings(values: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """The mean over the valid steps of each recording, [B, *features], with gradient.
+
+    Example:
+        >>> mean_of_recordings(torch.tensor([[1.0, 9.0], [1.0, 3.0]]), torch.tensor([1, 2]))
+        tensor([1., 2.])
+    """
+    total = sum_over_steps(values, lengths)
+    if lengths is None:
+        return total / values.shape[1]
+    return total / lengths.reshape(-1, *[1] * (total.ndim - 1))
 
 
 def mean_over_steps(values: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -18,7 +18,7 @@ from nwavesdk.internal.checks import finite_number, positive_number, switch, who
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers.checks import check_memory
 from nwavesdk.layers.layout import place_rows, select_rows
-from nwavesdk.layers.lengths import check_lengths, valid_places
+from nwavesdk.layers.lengths import check_optional_lengths, valid_places
 from nwavesdk.layers.prepare import Prepared
 from nwavesdk.layers.process_norms import moments_over_processes, process_count
 
@@ -89,8 +89,7 @@ class SequenceNorm(Prepared):
         sequence = x if is_sequence else x.reshape(-1, 1, *x.shape[min(x.ndim - 1, 1) :])
 
         if self.training:
-            if lengths is not None:
-                lengths = check_lengths(type(self).__name__, lengths, x, least=0)
+            lengths = check_optional_lengths(type(self).__name__, lengths, x, least=0)
             y = self._normalize_batch(sequence, lengths, is_sequence)
         else:
             places = self._take_steps(sequence.shape[1])

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, whole_number
 from nwavesdk.internal.tensors import require_floating, require_tensor
-from nwavesdk.layers.lengths import check_lengths, fill_padding
+from nwavesdk.layers.lengths import check_optional_lengths, fill_padding
 
 __all__ = [
     "LossModule",
@@ -158,10 +158,8 @@ def check_outputs(
         )
 
     values = values.to(torch.promote_types(values.dtype, torch.float32))
-    if lengths is not None:
-        lengths = check_lengths(owner, lengths, values)
-        values = fill_padding(values, lengths)
-    return values, num_classes, lengths
+    lengths = check_optional_lengths(owner, lengths, values)
+    return fill_padding(values, lengths), num_classes, lengths
 
 
 def check_spikes(owner: str, spk: object) -> None:

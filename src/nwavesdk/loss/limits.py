@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import disagreement
 from nwavesdk.internal.checks import finite_number, positive_number, switch
-from nwavesdk.layers.lengths import check_lengths, mean_over_steps, mean_rate
+from nwavesdk.layers.lengths import check_optional_lengths, mean_over_steps, mean_rate
 from nwavesdk.layers.process_norms import process_count, sum_over_processes
 from nwavesdk.loss.arguments import LossModule, Per, check_list, check_options, check_spikes
 from nwavesdk.net.edges import dense_edges, find_edges
@@ -210,8 +210,7 @@ def _mean_rates(owner: str, spk: Tensor, lengths: Tensor | None, per: str) -> Te
         raise ValueError(
             f"{owner}: spikes have the shape {list(spk.shape)}, expected [B, T, neurons]."
         )
-    if lengths is not None:
-        lengths = check_lengths(owner, lengths, spk)
+    lengths = check_optional_lengths(owner, lengths, spk)
     rates = mean_rate(spk, lengths) if per == "layer" else mean_over_steps(spk, lengths)
     return rates.to(torch.promote_types(spk.dtype, torch.float32))
 

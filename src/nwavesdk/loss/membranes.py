@@ -5,7 +5,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from nwavesdk.internal.tensors import require_floating
-from nwavesdk.layers.lengths import check_lengths, fill_padding, sum_over_steps
+from nwavesdk.layers.lengths import (
+    check_optional_lengths,
+    fill_padding,
+    mean_of_recordings,
+    sum_over_steps,
+)
 from nwavesdk.loss.arguments import (
     LossModule,
     OverTime,
@@ -67,12 +72,12 @@ def membrane_readout(
         )
 
     mem = mem.to(torch.promote_types(mem.dtype, torch.float32))
-    if lengths is not None:
-        lengths = check_lengths(owner, lengths, mem)
+    lengths = check_optional_lengths(owner, lengths, mem)
 
-    if over_time in ("sum", "mean"):
-        total = sum_over_steps(mem, lengths)
-        return total if over_time == "sum" else _divided_by_steps(total, mem.shape[1], lengths)
+    if over_time == "sum":
+        return sum_over_steps(mem, lengths)
+    if over_time == "mean":
+        return mean_of_recordings(mem, lengths)
     if over_time == "last":
         if lengths is None:
             return mem[:, -1]
@@ -161,14 +166,7 @@ def tet_loss(
     entropy = functional.cross_entropy(outputs.mT, classes, reduction="none")
     distance = (outputs - mse_target).square().mean(dim=2)
     step_losses = (1 - mse_share) * entropy + mse_share * distance
-    return _divided_by_steps(sum_over_steps(step_losses, lengths), T, lengths).mean()
-
-
-def _divided_by_steps(total: Tensor, T: int, lengths: Tensor | None) -> Tensor:
-    """Means over valid steps from the sums over valid steps, both [B, *features]."""
-    if lengths is None:
-        return total / T
-    return total / lengths.reshape(-1, *[1] * (total.ndim - 1))
+    return mean_of_recordings(step_losses, lengths).mean()
 
 
 class MembraneCrossEntropy(LossModule):

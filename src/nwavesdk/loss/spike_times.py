@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nwavesdk.internal.tensors import require_floating
 from nwavesdk.layers import LILayer, prepare_net
-from nwavesdk.layers.lengths import check_lengths, fill_padding, sum_over_steps
+from nwavesdk.layers.lengths import check_optional_lengths, fill_padding, sum_over_steps
 from nwavesdk.loss.arguments import (
     LossModule,
     check_options,
@@ -74,9 +74,7 @@ def van_rossum_distance(
     tau, dt = check_options(owner, tau=tau, dt=dt)
     dtype = torch.promote_types(spk.dtype, torch.float32)
     difference = spk.to(dtype) - targets.to(device=spk.device, dtype=dtype)
-    if lengths is not None:
-        lengths = check_lengths(owner, lengths, spk)
-        difference = fill_padding(difference, lengths)
+    difference = fill_padding(difference, check_optional_lengths(owner, lengths, spk))
 
     # The two terms of D²: steps of the recording, and the tail of the kernels after its end.
     filtered = _leaky_sum(difference.reshape(*difference.shape[:2], -1), tau, dt)

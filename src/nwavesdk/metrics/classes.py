@@ -11,7 +11,12 @@ from torch import Tensor
 
 from nwavesdk.internal.checks import whole_number
 from nwavesdk.internal.tensors import require_tensor
-from nwavesdk.layers.lengths import check_lengths, sum_over_steps, valid_steps
+from nwavesdk.layers.lengths import (
+    check_lengths,
+    check_optional_lengths,
+    sum_over_steps,
+    valid_steps,
+)
 
 __all__ = [
     "accuracy",
@@ -147,8 +152,7 @@ def population_counts(
             "each class: pass a num_classes that divides their number."
         )
 
-    if lengths is not None:
-        lengths = check_lengths("population_counts", lengths, spk)
+    lengths = check_optional_lengths("population_counts", lengths, spk)
     groups = (len(spk), num_classes, outputs // num_classes)
     return sum_over_steps(spk, lengths).reshape(groups).sum(dim=2)
 

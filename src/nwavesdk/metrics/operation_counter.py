@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from nwavesdk.internal.tensors import is_list, require_tensor
 from nwavesdk.layers import NeuronLayer, Prepared
-from nwavesdk.layers.lengths import check_lengths
+from nwavesdk.layers.lengths import check_lengths, complete_lengths
 from nwavesdk.layers.norms import SequenceNorm
 from nwavesdk.metrics.operations import EdgeOperations, LayerActivity, Operations
 from nwavesdk.net import Edge, find_edges
@@ -177,9 +177,7 @@ class OperationCounter:
 
         is_time_first = getattr(self._net, "time_first", False)
         x = x.transpose(0, 1) if is_time_first else x
-        if lengths is None:
-            lengths = torch.full((len(x),), x.shape[1])
-        lengths = check_lengths("count_operations", lengths, x)
+        lengths = check_lengths("count_operations", complete_lengths(x, lengths), x)
 
         with in_eval(self._net):
             # From long to short, so that the fan-outs of the longest recordings come first.
