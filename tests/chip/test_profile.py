@@ -220,13 +220,6 @@ def test_a_control_character_in_a_file_name_is_escaped(tmp_path):
         Profile("a\nb", load_profile("h1v1").entries)
 
 
-def test_entries_that_are_given_as_objects_are_validated_too():
-    h1v2 = load_profile("h1v2")
-    entry = replace(h1v2.entries["charge_gain"], value=-1.0)
-    with pytest.raises(ValueError, match=r"profile mine: charge_gain.value: .* \(got -1\.0\)"):
-        Profile("mine", {**h1v2.entries, "charge_gain": entry})
-
-
 def test_power_is_the_sum_over_all_causes():
     energies = Energies(static=1.0, neuron=2.0, synapse=3.0, filter=4.0)
     power = energies.power(spikes=5, synaptic_events=7, seconds=2.0, filters=16)

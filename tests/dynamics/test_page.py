@@ -9,7 +9,6 @@ import torch
 
 from dynamics.written import written_function, written_page
 from nwavesdk.dynamics import (
-    Bounded,
     Kind,
     PageError,
     Positive,
@@ -109,20 +108,29 @@ def test_a_wrong_constant_is_named_with_the_reason(constant, reason):
         written_page(source)
 
 
-def test_a_default_is_within_its_bounds():
-    source = "def wrong(x, v, *, a: Bounded(0, 1) = 1.0):\n    return a * v + x\n"
-    with pytest.raises(
-        PageError,
-        match=r"the default of the constant a must be a finite number above 0 and below 1, got 1.0",
-    ):
-        written_page(source)
-    with pytest.raises(PageError, match=r"Bounded takes two finite numbers, the lower one first"):
-        Bounded(1.0, 0.0)
-
-
-def test_decay_takes_time_constants():
-    source = "def wrong(x, v, *, a: Positive = 1.0):\n    return decay(a) * v + x\n"
-    with pytest.raises(PageError, match=r"wrong: decay takes time constants, got decay\(a\)"):
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (
+            "def wrong(x, v, *, a: Bounded(0, 1) = 1.0):\n    return a * v + x\n",
+            "the default of the constant a must be a finite number above 0 and below 1, got 1.0",
+        ),
+        (
+            "def wrong(x, v, *, a: Bounded(1, 0) = 1.0):\n    return a * v + x\n",
+            "Bounded takes two finite numbers, the lower one first",
+        ),
+        (
+            "def wrong(x, v, *, a: Positive = 1.0):\n    return decay(a) * v + x\n",
+            r"wrong: decay takes time constants, got decay\(a\)",
+        ),
+        (
+            "@torch.no_grad()\ndef wrong(x, v):\n    return 0.9 * v + x\n",
+            "wrong has another decorator",
+        ),
+    ],
+)
+def test_a_wrong_source_is_rejected(source, words):
+    with pytest.raises(PageError, match=words):
         written_page(source)
 
 
@@ -174,12 +182,6 @@ start at the left.'''
     assert page.source.startswith("def right(x, v):\n")
     assert page.neuron == read_page(make(0.5)).neuron
     assert page.neuron != read_page(make(0.7)).neuron
-
-
-def test_a_further_decorator_is_rejected():
-    source = "@torch.no_grad()\ndef wrong(x, v):\n    return 0.9 * v + x\n"
-    with pytest.raises(PageError, match="wrong has another decorator"):
-        written_page(source)
 
 
 def test_numbers_of_numpy_are_numbers():

@@ -14,7 +14,6 @@ from nwavesdk.layers import (
     LIFLayer,
     LIFSynapse,
     SpikingSequential,
-    prepare_net,
 )
 from nwavesdk.loss import (
     RateBoundsLoss,
@@ -33,15 +32,6 @@ def test_rates_by_hand():
         [first, second], offsets=[0.05, 0.5], multipliers=[10.0, -2.0]
     )
     assert got.item() == pytest.approx((0.05 * 10) ** 2 + (0.5 * 2) ** 2)
-
-
-def test_rates_of_a_net_have_the_gradient_of_its_spikes():
-    net = SpikingSequential(LIFSynapse(4, 8), LIFLayer(8, 20e-3))
-    prepare_net(net)
-    record = net.record((torch.rand(3, 40, 4) < 0.2).float())
-    spikes = [layer.spk for layer in record.layers.values()]
-    firing_rate_target_mse_loss(spikes, [0.1], [1.0]).backward()
-    assert net[0].weight.grad.abs().sum() > 0
 
 
 def test_the_gradient_of_rates_is_that_of_finite_differences():
