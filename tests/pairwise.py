@@ -28,3 +28,8 @@ def pairwise(**options: list[Any]) -> list[dict[str, Any]]:
         chosen = zip(options.items(), best, strict=True)
         cases.append({name: values[position] for (name, values), position in chosen})
     return cases
+
+
+def case_id(case: dict[str, Any]) -> str:
+    """The name of a case in a test."""
+    return "-".join(map(str, case.values())).replace("torch.", "")

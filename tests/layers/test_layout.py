@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from layers.nets import TAUS, VARIANTS, by_channel
+from layers.nets import TAUS, VARIANTS, by_channel, run
 from nwavesdk.layers import LIFLayer, prepare_net, zoo
 from nwavesdk.layers.layout import Layout, is_channels_last
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 
 FEATURES = [(3, 5, 7), (4, 6), (2, 3, 4, 5), (5, 1, 3), (3, 4, 1), (1, 3, 4), (6, 1, 1)]
 
@@ -61,7 +61,7 @@ def assert_same(got, expected):
 CASES = pairwise(kind=[*VARIANTS], features=FEATURES, grad=["first", "last"], planned=[True, False])
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_both_layouts_give_the_same_bits(case, in_general):
     features = case["features"]
     torch.manual_seed(0)
@@ -92,8 +92,7 @@ def test_channels_last_is_run_without_a_copy(learned, steps):
     grad = channels_last(draw(1, *steps, 3, 5, 7), 3)
 
     def call():
-        prepare_net(layer)
-        layer(x)[0].backward(grad, inputs=[x])
+        run(layer, x)[0].backward(grad, inputs=[x])
         x.grad = None
 
     call()
@@ -126,10 +125,8 @@ def test_a_record_is_the_same_in_both_layouts():
 def test_copies_and_stored_states_keep_their_meaning():
     x = 0.8 * draw(0, 2, 6, 3, 4, 5)
     layer = LIFLayer((3, 4, 5), TAUS)
-    prepare_net(layer)
-    whole, _ = layer(x)
-    prepare_net(layer)
-    layer(channels_last(x[:, :3], 3))
+    whole, _ = run(layer, x)
+    run(layer, channels_last(x[:, :3], 3))
     assert layer.state["v"].shape == (2, 3, 4, 5)
     other = LIFLayer((3, 4, 5), TAUS)
     prepare_net(other)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from layers.nets import run
 from nwavesdk.layers import (
     LIFLayer,
     LIFSynapse,
@@ -19,7 +20,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.layers.lengths import valid_steps
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 B, T, C = 4, 6, 3
@@ -107,7 +108,7 @@ CASES += [
 ]
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_equals_the_formula_in_plain_torch(case):
     norm = make_norm(case["kind"]).train(case["training"])
     x = draw(SPACE[case["space"]], case["layout"])
@@ -153,8 +154,7 @@ def test_parts_and_steps_have_the_bits_of_the_whole_in_eval(kind, space, dtype):
     x = draw(SPACE[space], dtype=dtype)
     norm(x[:, :2])
     after_two = norm.state_tensors()
-    prepare_net(norm)
-    whole = norm(x)
+    whole = run(norm, x)
     assert whole.dtype == dtype
     for sizes in [2, 4], [1, 5]:
         prepare_net(norm)
@@ -206,17 +206,14 @@ def test_a_net_with_the_norm_streams_and_copies(kind):
     net(x, LENGTHS)[1].sum().backward()
     assert net[0].weight.grad.abs().sum() > 0
     net.eval()
-    prepare_net(net)
-    whole = net(x)[1]
-    prepare_net(net)
-    first = net(x[:, :2])[1]
+    whole = run(net, x)[1]
+    first = run(net, x[:, :2])[1]
     saved = io.BytesIO()
     torch.save(net.state_dict(), saved)
     saved.seek(0)
     other = net_of(kind).eval()
     other.load_state_dict(torch.load(saved))
-    prepare_net(other)
-    assert torch.equal(other(x)[1], whole)
+    assert torch.equal(run(other, x)[1], whole)
     for same in copy.deepcopy(net), pickle.loads(pickle.dumps(net)), net:
         assert torch.equal(torch.cat([first, same(x[:, 2:])[1]], 1), whole)
 
@@ -259,8 +256,7 @@ def test_norms_over_time_take_whole_sequences_in_training(kind):
     with pytest.raises(RuntimeError, match=f"got a second part of one: {PARTS}"):
         norm(torch.zeros(B, 1, C))
     assert torch.equal(norm.running_var, tracked)
-    prepare_net(norm)
-    norm(torch.zeros(B, T, C))
+    run(norm, torch.zeros(B, T, C))
 
 
 @pytest.mark.parametrize("kind", ["BNTT", "TEBN"])
@@ -322,7 +318,6 @@ def test_the_statistics_of_a_batch_without_padding_take_no_copy():
     seen = []
     norm._normalize_rows = lambda rows: seen.append(rows) or rows
     x = draw((4, 2), "channels last", torch.float32)
-    prepare_net(norm)
-    norm(x)
+    run(norm, x)
     assert seen[0].data_ptr() == x.data_ptr()
     assert seen[0].is_contiguous(memory_format=torch.channels_last)

@@ -9,7 +9,7 @@ from torch.nn.utils import prune
 from layers.nets import run
 from nwavesdk.layers import TemporalConv, prepare_net
 from nwavesdk.layers.prepare import Prepared
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 FEATURES = {(): (), (3,): (7,), (3, 2): (6, 5)}
@@ -76,7 +76,7 @@ def assert_same(got, expected, conv, x):
     assert_all_close(*pairs, GRADIENT, "gradient")
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_a_sequence_and_its_parts_are_the_equation(case):
     is_channels_last = case.pop("is_channels_last")
     conv = build(**case)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from layers.nets import run
 from nwavesdk.layers import (
     Dropout,
     LIFLayer,
@@ -20,7 +21,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.layers.lengths import mean_over_steps
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import GRADIENT, assert_all_close, assert_close
 
 B, T = 4, 23
@@ -104,7 +105,7 @@ CASES = pairwise(
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values()))[:40])
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_chunks_have_the_values_and_statistics_of_the_whole(case):
     def build(checkpoint):
         net = NETS[case["net"]](NORMS[case["norm"]], checkpoint)
@@ -208,8 +209,7 @@ def test_a_loss_of_a_few_steps_has_its_gradients():
 @pytest.mark.parametrize("changes_mode", [True, False])
 def test_a_net_does_not_run_again_after_a_change(norm, changes_mode):
     net = dense_net(norm, 7)
-    prepare_net(net)
-    loss = net(torch.rand(B, T, 5))[1].sum()
+    loss = run(net, torch.rand(B, T, 5))[1].sum()
     if changes_mode:
         net.eval()
     else:
@@ -233,8 +233,7 @@ def peak_bytes(net, x):
 
     def step():
         net.zero_grad()
-        prepare_net(net)
-        net(x)[1].square().sum().backward()
+        run(net, x)[1].square().sum().backward()
 
     step()
     with torch.profiler.profile(

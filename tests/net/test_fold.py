@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
+from layers.nets import run
 from nwavesdk.layers import (
     DelayedSynapse,
     Dropout,
@@ -23,7 +24,7 @@ from nwavesdk.layers import (
     prepare_net,
 )
 from nwavesdk.net import Branches, Feedback, Residual, fold
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import STATE, assert_close
 
 B, T, C = 3, 12, 4
@@ -70,7 +71,7 @@ def chain(synapse, norm, *others):
 @pytest.mark.parametrize(
     "case",
     pairwise(synapse=[*SYNAPSES], norm=[*NORMS]),
-    ids=lambda case: "-".join(case.values()),
+    ids=case_id,
 )
 def test_the_folded_net_is_the_same_function(case):
     torch.manual_seed(0)
@@ -88,8 +89,7 @@ def test_the_folded_net_is_the_same_function(case):
     x = torch.randn(B, T, *features, dtype=torch.float64)
     outputs = []
     for model in net, result.net:
-        prepare_net(model)
-        outputs.append(model(x)[0])
+        outputs.append(run(model, x)[0])
     assert outputs[0].abs().max() > 0.1
     assert_close(outputs[1], outputs[0], STATE, "charge")
 
@@ -103,8 +103,7 @@ def deep_net(norm, width=64, decay_steps=20):
     net = SpikingSequential(*modules)
     x = (torch.rand(8, 200, 40) < 0.1).float()
     for _ in range(5):  # statistics of its own charges
-        prepare_net(net)
-        net(x)
+        run(net, x)
     return net.eval(), x
 
 

@@ -23,7 +23,7 @@ from nwavesdk.layers import (
 from nwavesdk.layers.lengths import mean_over_steps, valid_steps
 from nwavesdk.loss import balanced_population_mse, firing_rate_target_mse_loss
 from nwavesdk.metrics import accuracy_population, population_counts
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import GRADIENT, STATE, assert_all_close, assert_close
 
 LENGTHS = torch.tensor([19, 4, 12, 1])
@@ -140,7 +140,7 @@ CASES = pairwise(
 )
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("case", CASES, ids=case_id)
 def test_more_padding_changes_nothing(case):
     x = (torch.rand(B, T, F) < 0.4).float()
     results = []

@@ -11,7 +11,7 @@ from contract import MORE_NEURONS, NEURONS, SURROGATES
 from nwavesdk.solvers import PassResult, Problem, Spec, solve, spike_argument
 from nwavesdk.solvers.problem import ProblemGradient
 from nwavesdk.solvers.reference import solve_reference
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import GRADIENT, NEAR_THRESHOLD, STATE, assert_all_close, assert_close
 
 # Compiled once for all tests: two backward kernels per neuron. Any two options occur together,
@@ -23,7 +23,7 @@ CASES = pairwise(
     dtype=[torch.float32, torch.float64],
     learns=[True, False],
 )[: 2 * len(NEURONS)]
-CASE_IDS = ["-".join(map(str, case.values())).replace("torch.", "") for case in CASES]
+CASE_IDS = [*map(case_id, CASES)]
 
 
 def case_of(name: str, **options: object) -> dict:

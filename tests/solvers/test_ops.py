@@ -28,7 +28,7 @@ from nwavesdk.solvers.ops import (
     solve_in_graph,
 )
 from nwavesdk.surrogate import atan, custom, fast_sigmoid
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from tolerances import GRADIENT, assert_all_close
 
 pytestmark = [
@@ -100,7 +100,7 @@ OPCHECK_CASES = pairwise(
 )
 
 
-@pytest.mark.parametrize("case", OPCHECK_CASES, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("case", OPCHECK_CASES, ids=case_id)
 def test_opcheck(case):
     neuron, surrogate, recurrent = case["operands"]
     mem = case["mem"]

@@ -23,7 +23,7 @@ from nwavesdk.solvers.problem import ResultGradient
 from nwavesdk.solvers.reference import solve_reference
 from nwavesdk.solvers.sweep import sweep
 from nwavesdk.surrogate import available
-from pairwise import pairwise
+from pairwise import case_id, pairwise
 from solvers.gpu.pages import ROWS, problem
 from solvers.parity import compare_with_reference, gradients, leaves, reference
 from tolerances import GRADIENT, STATE, assert_all_close, assert_close
@@ -40,7 +40,7 @@ CASES = pairwise(
     dtype=[F32, F64, BF16],
     saves=list(SAVES),
 )
-CASE_IDS = ["-".join(map(str, case.values())).replace("torch.", "") for case in CASES]
+CASE_IDS = [*map(case_id, CASES)]
 
 
 def adjoint_gpu(p, solution, grads, learns_constants, *_):

@@ -9,6 +9,7 @@ from contract import SURROGATES
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import solve
 from nwavesdk.surrogate import fast_sigmoid
+from pairwise import case_id
 from solvers.parallel.drives import NAMES, drive, driven
 from solvers.parity import CASES, case_of, compare, gradients, leaves
 from tolerances import GRADIENT, assert_close
@@ -32,7 +33,7 @@ def test_the_chunks_are_the_reference(name):
 NARROW = [case for case in CASES if case["name"] in NAMES and case["dtype"] is torch.float32]
 
 
-@pytest.mark.parametrize("case", NARROW, ids=lambda case: "-".join(map(str, case.values())))
+@pytest.mark.parametrize("case", NARROW, ids=case_id)
 def test_the_gradient_in_chunks_is_the_serial_one(case):
     # 900 is a whole number of chunks, 1019 is not.
     T = 900 if case["learns"] else 1019
