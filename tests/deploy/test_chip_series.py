@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from deploy.nets import chip_net, sound
+from layers.nets import run
 from nwavesdk.deploy import ChipSeries, chip_series, draw_series
 from nwavesdk.deploy.chip_series import count_right
 from nwavesdk.layers import ChipInstance, Dropout, SpikingSequential, prepare_net
@@ -65,8 +66,7 @@ def test_padding_is_not_counted():
     assert not torch.equal(count_right(net, x, labels, 4, seeds), expected)
     designed = draw_series(net, x, labels, 4, n=1, lengths=lengths).designed
     with ChipInstance(None).on(net), torch.no_grad():
-        prepare_net(net)
-        assert designed == accuracy_population(net(x)[0], labels, 4, lengths).double()
+        assert designed == accuracy_population(run(net, x)[0], labels, 4, lengths).double()
     with pytest.raises(ValueError, match="count_right: lengths must be from 1 to the"):
         draw_series(net, x, labels, 4, n=1, lengths=lengths - 1)
 
@@ -119,9 +119,8 @@ class TestDrawing:
         net, x, labels, series = drawn
         clean = chip_net("h1v1")
         clean.load_state_dict(net.state_dict())
-        prepare_net(clean)
         assert series.designed == pytest.approx(
-            accuracy_population(clean(x)[0], labels, 2).item(), rel=1e-6
+            accuracy_population(run(clean, x)[0], labels, 2).item(), rel=1e-6
         )
 
     def test_the_net_does_not_change(self, drawn):

@@ -223,9 +223,7 @@ def check(page, T, detach, saves, tolerance=1e-12):
 CASES = pairwise(name=[*PAGES], detach=[False, True], saves=[*SAVES])
 
 
-@pytest.mark.parametrize(
-    ("name", "detach", "saves"), [case.values() for case in CASES], ids=lambda value: str(value)
-)
+@pytest.mark.parametrize(("name", "detach", "saves"), [case.values() for case in CASES], ids=str)
 def test_derived_gradients_equal_autograd(name, detach, saves):
     check(PAGES[name], 4, detach, saves)
 

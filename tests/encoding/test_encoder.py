@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 
+from layers.nets import run
 from nwavesdk.encoding import (
     DeltaEncoder,
     LatencyEncoder,
@@ -41,12 +42,9 @@ def test_sequences_steps_and_features(name):
     make, k = ALL[name]
     encoder = make()
     for shape in [(2, 7, 3), (2, 7, 3, 4, 5)]:
-        prepare_net(encoder)
-        assert encoder(draw(*shape)).shape == (*shape[:2], k * 3, *shape[3:])
-    prepare_net(encoder)
-    assert encoder(draw(2, 3)).shape == (2, k * 3)
-    prepare_net(encoder)
-    assert encoder(draw(3)).shape == (1, k * 3)
+        assert run(encoder, draw(*shape)).shape == (*shape[:2], k * 3, *shape[3:])
+    assert run(encoder, draw(2, 3)).shape == (2, k * 3)
+    assert run(encoder, draw(3)).shape == (1, k * 3)
     prepare_net(encoder)
     assert encoder(draw(2, 3, 4, 5), single_step=True).shape == (2, k * 3, 4, 5)
 
@@ -55,19 +53,16 @@ def test_sequences_steps_and_features(name):
 def test_halves_and_steps_give_the_whole(name):
     encoder = CAUSAL[name][0]()
     x = draw(2, 13, 3)
-    prepare_net(encoder)
-    whole = encoder(x)
+    whole = run(encoder, x)
     assert whole.any()
     prepare_net(encoder)
     assert torch.equal(torch.cat([encoder(x[:, :6]), encoder(x[:, 6:])], 1), whole)
-    prepare_net(encoder)
-    encoder(x[:, :6])
+    run(encoder, x[:, :6])
     prepare_net(encoder, keep_state=True)
     assert torch.equal(encoder(x[:, 6:]), whole[:, 6:])
     prepare_net(encoder)
     assert torch.equal(torch.stack([encoder(step) for step in x.unbind(1)], 1), whole)
-    prepare_net(encoder)
-    assert torch.equal(encoder(x[:, :0]), whole[:, :0])
+    assert torch.equal(run(encoder, x[:, :0]), whole[:, :0])
     assert torch.equal(encoder(x), whole)
 
 
@@ -120,8 +115,7 @@ def test_a_checkpoint_encodes_the_same_again(name):
 def test_copies_have_the_state(name):
     encoder = CAUSAL[name][0]()
     x = draw(2, 13, 3)
-    prepare_net(encoder)
-    encoder(x[:, :6])
+    run(encoder, x[:, :6])
     copies = [copy.deepcopy(encoder), pickle.loads(pickle.dumps(encoder))]
     other = CAUSAL[name][0]()
     prepare_net(other)
@@ -136,8 +130,7 @@ def test_copies_have_the_state(name):
 def test_compiled_encoders(name):
     encoder = CAUSAL[name][0]()
     x = draw(2, 9, 3)
-    prepare_net(encoder)
-    expected = encoder(x)
+    expected = run(encoder, x)
     prepare_net(encoder)
     compiled = torch.compile(encoder.forward, backend="aot_eager")
     assert torch.equal(compiled(x), expected)
@@ -149,8 +142,7 @@ def test_modules_are_the_functions_and_decode():
         (DeltaEncoder(0.125), encode_delta),
         (StepForwardEncoder(0.125), encode_step_forward),
     ):
-        prepare_net(encoder)
-        spikes = encoder(x)
+        spikes = run(encoder, x)
         assert torch.equal(spikes, encode(x, 0.125))
         assert torch.equal(encoder.decode(spikes), encoder.decode(spikes, x[:, 0]))
         assert torch.equal(encoder.initial, x[:, 0])
@@ -168,8 +160,7 @@ def test_state_is_checked():
         encoder(draw(2, 4))
     x = draw(2, 3, 4)
     assert torch.equal(encoder(x), encoder(x))  # each whole sequence starts again
-    prepare_net(encoder)
-    encoder(draw(2, 3, 4))
+    run(encoder, draw(2, 3, 4))
     with pytest.raises(RuntimeError, match=r"steps of shape \[2, 4\], got \[5, 4\]: call"):
         encoder(draw(5, 3, 4))
     with pytest.raises(ValueError, match="lengths belong to sequences"):

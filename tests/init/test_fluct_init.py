@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from init.nets import KINDS, deep, events, faint, layer_spikes
+from layers.nets import run
 from nwavesdk.init import fluct_init
 from nwavesdk.layers import (
     ChipInstance,
@@ -19,7 +20,6 @@ from nwavesdk.layers import (
     LIFLayer,
     LIFSynapse,
     SpikingSequential,
-    prepare_net,
 )
 
 
@@ -35,8 +35,7 @@ class TestWaking:
             assert layer.dead == 0
             assert layer.rate == pytest.approx(float(spk.mean()))
             assert layer.rate < 0.1
-        prepare_net(net)
-        net(x)[0].mean().backward()
+        run(net, x)[0].mean().backward()
         assert float(net[0].weight.grad.norm()) > 0
 
     def test_only_dead_neurons_are_raised_as_little_as_wakes_them(self):
@@ -169,8 +168,7 @@ class TestModels:
     def test_everything_but_the_weights_is_unchanged(self):
         net, x = deep("h1v1", depth=2, ileak_mismatch=True), events(0.05, 4, 100, 16)
         ChipInstance(3).hold(net)
-        prepare_net(net)
-        net(x)[1].sum().backward()
+        run(net, x)[1].sum().backward()
         net[2].eval()
         state, grad, held, drawn = (
             net[3].state["v"].clone(),

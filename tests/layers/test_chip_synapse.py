@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 import torch
 
-from layers.nets import CHIPS
+from layers.nets import CHIPS, run
 from nwavesdk.chip import load_profile
 from nwavesdk.layers import (
     Frontend,
@@ -131,8 +131,7 @@ class TestProfile:
         synapse = HWSynapse(1, 2, profile=custom_profile)
         with torch.no_grad():
             synapse.weight.copy_(torch.tensor([[0.2, 0.4]]))
-        prepare_net(synapse)
-        synapse(torch.ones(1, 1)).sum().backward()
+        run(synapse, torch.ones(1, 1)).sum().backward()
         torch.testing.assert_close(synapse.weight.grad, torch.tensor([[0.4, 1.6]]))
 
     def test_a_profile_of_another_chip_is_rejected(self):

@@ -232,8 +232,7 @@ def test_a_time_constant_below_a_step_is_one_warning(build, text):
         warnings.simplefilter("always")
         layer = build()
         layer.eval()
-        prepare_net(layer)
-        layer(torch.zeros(1, 3, 2))
+        run(layer, torch.zeros(1, 3, 2))
         copy.deepcopy(layer)
     (warning,) = caught
     assert warning.category is UserWarning

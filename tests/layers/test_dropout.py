@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from layers.nets import run
 from nwavesdk.layers import (
     Dropout,
     LIFSynapse,
@@ -14,33 +15,28 @@ from nwavesdk.layers import (
 class TestDropout:
     def test_drops_neurons_for_a_whole_recording_and_keeps_the_mean(self):
         drop = Dropout(0.25)
-        prepare_net(drop)
-        y = drop(torch.ones(400, 5, 100))
+        y = run(drop, torch.ones(400, 5, 100))
         assert torch.equal(y, y[:, :1].expand_as(y))
         assert set(y.unique().tolist()) == {0.0, float(1 / torch.tensor(0.75))}
         assert abs(y.mean() - 1) < 0.02  # eight standard deviations: sqrt(1/3 / 40,000) each
 
     def test_the_mask_stays_until_prepare_net(self):
         drop, x = Dropout(0.5), torch.ones(6, 4, 50)
-        prepare_net(drop)
-        first = drop(x)
+        first = run(drop, x)
         prepare_net(drop, keep_state=True)
         assert torch.equal(drop(x), first)
         assert torch.equal(torch.stack([drop(x[:, t]) for t in range(4)], 1), first)
-        prepare_net(drop)
-        assert not torch.equal(drop(x), first)
+        assert not torch.equal(run(drop, x), first)
 
     def test_the_gradient_passes_where_the_mask_does(self):
         drop, x = Dropout(0.5), torch.zeros(3, 4, 2, 5, dtype=torch.float64, requires_grad=True)
-        prepare_net(drop)
-        drop(x).sum().backward()
+        run(drop, x).sum().backward()
         with torch.no_grad():
             assert torch.equal(x.grad, drop(torch.ones_like(x)))
 
     def test_a_single_neuron_vector_is_one_step(self):
         drop = Dropout(0.5)
-        prepare_net(drop)
-        assert drop(torch.ones(40)).unique().tolist() == [0.0, 2.0]
+        assert run(drop, torch.ones(40)).unique().tolist() == [0.0, 2.0]
 
     @pytest.mark.parametrize("drop", [Dropout(0.0), Dropout(0.9).eval()])
     def test_nothing_is_dropped(self, drop):
@@ -71,8 +67,7 @@ def test_a_step_in_training_needs_prepare_net():
     drop = Dropout(0.5)
     with pytest.raises(RuntimeError, match=r"Dropout is not prepared: call prepare_net"):
         drop(torch.ones(2, 4))
-    prepare_net(drop)
-    drop(torch.ones(2, 3, 4))
+    run(drop, torch.ones(2, 3, 4))
     with pytest.raises(TypeError, match=r"Dropout takes a floating input, got torch.int64"):
         drop(torch.ones(2, 3, 4, dtype=torch.int64))
     with pytest.raises(

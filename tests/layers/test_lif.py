@@ -44,8 +44,7 @@ def test_the_example_in_the_documentation_of_nwave_runs():
     )
     for name in ("hw", "lif"):
         layer = namespace[name]
-        prepare_net(layer)
-        spk, mem = layer(drive(2, 10, 64))
+        spk, mem = run(layer, drive(2, 10, 64))
         assert spk.shape == mem.shape == (2, 10, 64)
 
 

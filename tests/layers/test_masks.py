@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from layers.nets import run
 from nwavesdk.layers import (
     H1v1Frontend,
     H1v1Layer,
@@ -135,12 +136,10 @@ def test_pruned_nets_train_as_those_with_zeros(kind):
 def test_copies_of_pruned_nets_stay_pruned(kind, make):
     net, _ = pruned_net(kind)
     x = torch.rand(2, 9, 6)
-    prepare_net(net)
-    net(x)[1].sum().backward()
+    run(net, x)[1].sum().backward()
     replica = make(net)
     prepare_net(net)
-    prepare_net(replica)
-    assert torch.equal(replica(x)[1], net(x)[1])
+    assert torch.equal(run(replica, x)[1], net(x)[1])
     assert replica.state_dict().keys() == net.state_dict().keys()
     for parameter in replica.parameters():
         parameter.data.mul_(0.5)
@@ -161,8 +160,7 @@ def test_copies_of_pruned_nets_stay_pruned(kind, make):
 def test_a_compiled_net_may_be_pruned():
     net, _ = pruned_net("lif")
     x = torch.rand(2, 5, 6)
-    prepare_net(net)
-    expected = net(x)[1]
+    expected = run(net, x)[1]
     prepare_net(net)
     compiled = torch.compile(net, backend="aot_eager")
     assert_close(compiled(x)[1], expected, GRADIENT, "compiled")

@@ -53,14 +53,23 @@ def spikes(name, B=B):
     return (torch.rand(shape) < 0.3).double().requires_grad_()
 
 
+@pytest.fixture
+def synapse(name):
+    return build(name)
+
+
+@pytest.fixture
+def x(name):
+    return spikes(name)
+
+
 def gradients(cur, synapse, x):
     weights = torch.sin(torch.arange(cur.numel())).reshape(cur.shape)
     return torch.autograd.grad((cur * weights).sum(), [x, *synapse.parameters()], allow_unused=True)
 
 
 @pytest.mark.parametrize("parts", [[4, 10], [9, 2, 3], [1] * T, [0, T]])
-def test_parts_equal_the_whole_with_gradients(name, parts):
-    synapse, x = build(name), spikes(name)
+def test_parts_equal_the_whole_with_gradients(parts, synapse, x):
     whole = run(synapse, x)
     prepare_net(synapse)
     is_in_steps = parts[0] == 1
@@ -71,16 +80,14 @@ def test_parts_equal_the_whole_with_gradients(name, parts):
     assert_all_close(gradients(cur, synapse, x), gradients(whole, synapse, x), GRADIENT, "gradient")
 
 
-def test_prepare_net_forgets_the_past_unless_it_keeps_it(name):
-    synapse, x = build(name), spikes(name)
+def test_prepare_net_forgets_the_past_unless_it_keeps_it(synapse, x):
     first = run(synapse, x)
     prepare_net(synapse, keep_state=True)
     assert not torch.equal(synapse(x), first)
     assert torch.equal(run(synapse, x), first)
 
 
-def test_copies_pickles_and_loaded_states_continue(name):
-    synapse, x = build(name), spikes(name)
+def test_copies_pickles_and_loaded_states_continue(name, synapse, x):
     run(synapse, x[:, :9])
     (past,) = synapse.state_tensors()
     assert past.requires_grad
@@ -95,8 +102,7 @@ def test_copies_pickles_and_loaded_states_continue(name):
     assert all(torch.equal(twin(x[:, 9:]), expected) for twin in twins)
 
 
-def test_a_restored_state_is_the_one_before(name):
-    synapse, x = build(name), spikes(name)
+def test_a_restored_state_is_the_one_before(synapse, x):
     run(synapse, x)
     restore = synapse.state_restorer()
     expected = synapse(x)
@@ -115,8 +121,7 @@ def test_the_state_is_a_copy_of_the_last_inputs_alone(name, length):
     assert torch.equal(past, before)
 
 
-def test_detach_state_cuts_the_gradient(name):
-    synapse, x = build(name), spikes(name)
+def test_detach_state_cuts_the_gradient(synapse, x):
     run(synapse, x[:, :7])
     detach_state(synapse)
     synapse(x[:, 7:]).sum().backward()
@@ -124,8 +129,7 @@ def test_detach_state_cuts_the_gradient(name):
     assert x.grad[:, 7:].any()
 
 
-def test_calls_with_a_sequence_prepare_themselves(name):
-    synapse, x = build(name), spikes(name)
+def test_calls_with_a_sequence_prepare_themselves(synapse, x):
     assert torch.equal(synapse(x), synapse(x))
     with streaming(synapse):
         first = synapse(x)
@@ -133,8 +137,7 @@ def test_calls_with_a_sequence_prepare_themselves(name):
     assert synapse.state_tensors() == []
 
 
-def test_it_continues_after_inference_and_in_another_dtype(name):
-    synapse, x = build(name), spikes(name)
+def test_it_continues_after_inference_and_in_another_dtype(synapse, x):
     with torch.inference_mode():
         run(synapse, x.detach())
     synapse(x).sum().backward()
@@ -142,8 +145,7 @@ def test_it_continues_after_inference_and_in_another_dtype(name):
     assert synapse.float()(x.float()).dtype == torch.float32
 
 
-def test_charge_is_that_after_silence_and_leaves_the_state(name):
-    synapse, x = build(name), spikes(name)
+def test_charge_is_that_after_silence_and_leaves_the_state(synapse, x):
     synapse.bias = None
     expected = run(synapse, x)
     (past,) = synapse.state_tensors()
@@ -195,8 +197,7 @@ def test_a_failed_pass_leaves_the_state(name):
     assert net[0].state_tensors() == []
 
 
-def test_calls_that_do_not_fit_are_rejected(name):
-    synapse, x = build(name), spikes(name)
+def test_calls_that_do_not_fit_are_rejected(synapse, x):
     with pytest.raises(RuntimeError, match="is not prepared: call prepare_net"):
         synapse(x[:, 0])
     run(synapse, x)

@@ -33,6 +33,11 @@ N = 7
 SHAPES = {"one": (N,), "step": (3, N), "sequence": (3, 5, N), "no steps": (3, 0, N), "none": (0, N)}
 
 
+@pytest.fixture
+def layer():
+    return LIFLayer(N, TAU, learn_taus=True)
+
+
 def drive(shape, dtype=torch.float32, seed=0):
     x = torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
     return (0.7 * x).requires_grad_()
@@ -195,8 +200,7 @@ def test_a_class_may_compute_a_setting(in_general):
         torch.testing.assert_close(got[1], expected[1], rtol=0, atol=0)
 
 
-def test_a_plan_holds_no_graph():
-    layer = LIFLayer(N, TAU, learn_taus=True)
+def test_a_plan_holds_no_graph(layer):
     prepare_net(layer)
     computed = nn.Parameter(torch.tensor(-4.0)) * 1.1
     torch.func.functional_call(layer, {"log_taus": computed}, torch.rand(2, N))
@@ -207,8 +211,7 @@ def test_a_plan_holds_no_graph():
     assert held() is None
 
 
-def test_hooks_on_saved_tensors_may_be_disabled():
-    layer = LIFLayer(N, TAU, learn_taus=True)
+def test_hooks_on_saved_tensors_may_be_disabled(layer):
     prepare_net(layer)
     with torch.autograd.graph.disable_saved_tensors_hooks("no hooks here"):
         layer(torch.rand(2, N))[1].sum().backward()
@@ -250,8 +253,7 @@ def test_steps_of_a_sequence_are_read_without_a_copy_in_any_layout():
     assert torch.equal(repeated, run(layer, x[:1, :1].repeat(4, 9, 1))[0])
 
 
-def test_gradients_pass_through_states_that_prepare_net_keeps():
-    layer = LIFLayer(N, TAU, learn_taus=True)
+def test_gradients_pass_through_states_that_prepare_net_keeps(layer):
     x = drive((2, 6, N))
     prepare_net(layer)
     layer(x)[1].sum().backward()
@@ -352,8 +354,7 @@ def test_a_default_device_is_not_that_of_a_call():
     assert torch.equal(got, expected)
 
 
-def test_inference_mode_and_training_take_turns():
-    layer = LIFLayer(N, TAU, learn_taus=True)
+def test_inference_mode_and_training_take_turns(layer):
     prepare_net(layer)
     x = torch.rand(2, N)
     with torch.inference_mode():
@@ -365,8 +366,7 @@ def test_inference_mode_and_training_take_turns():
     assert torch.equal(run(layer, x)[0], first)
 
 
-def test_a_layer_on_two_threads_of_python():
-    layer = LIFLayer(N, TAU, learn_taus=True)
+def test_a_layer_on_two_threads_of_python(layer):
     x = torch.rand(4, 20, N)
     expected, _ = run(layer, x)
     wrong = []

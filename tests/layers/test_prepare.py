@@ -41,8 +41,7 @@ def test_objects_that_are_not_modules_are_rejected():
 
 def test_prepare_net_that_fails_has_changed_nothing():
     net = SpikingSequential(LIFLayer(3, 20e-3), LIFLayer(3, 20e-3, learn_taus=True))
-    prepare_net(net)
-    net(drive(2, 5, 3))
+    run(net, drive(2, 5, 3))
     before = net[0].state["v"].clone()
     net[1].log_taus.data.fill_(math.nan)
     with pytest.raises(RuntimeError, match="taus are not finite"):
@@ -77,8 +76,7 @@ def test_a_value_that_is_not_finite_is_noticed_before_the_next_batch(bad, explic
 
 def test_large_finite_states_are_not_damage():
     layer = LIFLayer(4, 20e-3, reset_mechanism="none")
-    prepare_net(layer)
-    layer(torch.full((1, 1, 4), 3e38))  # their sum is infinite
+    run(layer, torch.full((1, 1, 4), 3e38))  # their sum is infinite
     prepare_net(layer)
 
 
@@ -105,8 +103,7 @@ class TestInstance:
         clean.load_state_dict(net.state_dict())
         prepare_net(clean)
         with ChipInstance(None).on(net):
-            prepare_net(net)
-            assert torch.equal(net(x)[1], clean(x)[1])
+            assert torch.equal(run(net, x)[1], clean(x)[1])
 
     def test_an_instance_holds_on_parts_copies_and_pickles_until_it_is_released(self):
         net = SpikingSequential(
@@ -175,8 +172,7 @@ def test_parts_are_the_whole_and_so_are_their_gradients(make, topology, lengths)
 
 def test_state_takes_the_dtype_of_the_input(kind):
     layer = LAYERS[kind](3)
-    prepare_net(layer)
-    layer(drive(2, 5, 3))
+    run(layer, drive(2, 5, 3))
     spk, _ = layer(drive(2, 5, 3, dtype=torch.float64))
     assert layer.state["v"].dtype == spk.dtype == torch.float64
 
@@ -184,8 +180,7 @@ def test_state_takes_the_dtype_of_the_input(kind):
 def test_state_is_not_in_the_state_dict(kind):
     layer, x = LAYERS[kind](3, layer_topology="RC"), drive(2, 12, 3, dtype=torch.float64)
     before = set(layer.state_dict())
-    prepare_net(layer)
-    layer(x)
+    run(layer, x)
     assert set(layer.state_dict()) == before
 
 
@@ -194,8 +189,7 @@ def test_copies_and_pickles_continue_from_the_same_state(kind):
         LAYERS[kind](3, layer_topology="RC"),
         drive(2, 12, 3, dtype=torch.float64).requires_grad_(),
     )
-    prepare_net(layer)
-    layer(x)
+    run(layer, x)
     others = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
     spk, mem = layer(x)
     for other in others:
@@ -222,8 +216,7 @@ class Halved(nn.Module):
 def test_a_deep_copy_of_a_parametrized_module_continues_from_the_same_state(make, name):
     net, x = SpikingSequential(make(), LIFLayer(3, 10e-3)).eval(), drive(2, 12, 3)
     parametrize.register_parametrization(net[0], name, Halved())
-    prepare_net(net)
-    net(x)  # leaves plans, kernels, and states with a graph
+    run(net, x)  # leaves plans, kernels, and states with a graph
     other = copy.deepcopy(net)
     expected = net(x)
     for output, y in zip(other(x), expected, strict=True):
@@ -247,8 +240,7 @@ def test_a_state_with_a_freed_graph_is_a_clear_error(kind, solver, topology):
 def test_detached_chunks_have_the_truncated_gradient():
     net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 10e-3, learn_taus=True))
     x = drive(2, 20, 3)
-    prepare_net(net)
-    net(x[:, :10])
+    run(net, x[:, :10])
     detach_state(net)
     v = net[1].state["v"]
     net(x[:, 10:])[1].sum().backward()
@@ -264,8 +256,7 @@ def test_detached_chunks_have_the_truncated_gradient():
 @every_layer
 def test_outputs_may_be_overwritten_without_a_change_of_state(make, solver, topology, shape):
     layer, x = make(4, solver=solver, layer_topology=topology), drive(*shape)
-    prepare_net(layer)
-    layer(x)
+    run(layer, x)
     expected = layer(x)
     for output in run(layer, x):
         output.detach().fill_(7.0)
@@ -293,8 +284,7 @@ def test_a_step_without_prepare_net(kind):
 
 def test_a_changed_batch_size_leaves_the_state(kind):
     layer = LAYERS[kind](3)
-    prepare_net(layer)
-    layer(drive(32, 5, 3))
+    run(layer, drive(32, 5, 3))
     before = layer.state["v"]
     with pytest.raises(
         RuntimeError,
@@ -307,8 +297,7 @@ def test_a_changed_batch_size_leaves_the_state(kind):
 
 def test_backward_after_loading_in_the_middle_of_a_sequence_names_the_remedy():
     net = SpikingSequential(LIFSynapse(3, 4), LIFLayer(4, 20e-3, layer_topology="RC"))
-    prepare_net(net)
-    net(drive(2, 5, 3))
+    run(net, drive(2, 5, 3))
     net.load_state_dict({key: value.clone() for key, value in net.state_dict().items()})
     with pytest.raises(RuntimeError, match=r"has been modified since .*detach_state\(model\)"):
         net(drive(2, 5, 3))[1].sum().backward()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from layers.nets import drive
+from layers.nets import drive, run
 from nwavesdk.layers import (
     Frontend,
     H1v2Layer,
@@ -48,8 +48,7 @@ def test_an_effective_weight_is_quantized_charged_and_noisy_in_that_order(make):
 def test_gradient_passes_straight_through_inside_of_the_range_only():
     synapse = H1v2Synapse(2, 2, quantization_bits=3)
     synapse.weight.data = torch.tensor([[0.3, 1.7], [-1.66, -2.0]])
-    prepare_net(synapse)
-    synapse(torch.ones(1, 2)).sum().backward()
+    run(synapse, torch.ones(1, 2)).sum().backward()
     assert torch.equal(synapse.weight.grad, torch.tensor([[0.5, 0.0], [0.5, 0.0]]))
 
 
@@ -83,8 +82,7 @@ def test_the_sign_of_a_zero_does_not_make_weights_stale():
     synapse = HWSynapse(3, 4)
     with torch.no_grad():
         synapse.weight[0] = 0.0
-    prepare_net(synapse)
-    y = synapse(torch.ones(2, 3))
+    y = run(synapse, torch.ones(2, 3))
     with torch.no_grad():
         synapse.weight[0] = -0.0
     assert torch.equal(synapse(torch.ones(2, 3)), y)
@@ -166,8 +164,7 @@ def test_effective_weights_missing_or_stale():
         RuntimeError, match=r"H1v1Synapse has no effective weights yet: call prepare_net"
     ):
         net[0].effective_weight()
-    prepare_net(net)
-    net(x)[1].sum().backward()
+    run(net, x)[1].sum().backward()
     torch.optim.SGD(net.parameters(), 0.1).step()
     with pytest.raises(
         RuntimeError, match=r"H1v1Synapse: the weights have changed since prepare_net .* are stale"

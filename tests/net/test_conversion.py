@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from layers.nets import chip_net
+from layers.nets import chip_net, run
 from nwavesdk.chip import load_profile
 from nwavesdk.layers import (
     H1v1Frontend,
@@ -67,8 +67,7 @@ def test_training_is_the_same_with_the_same_surrogate(monkeypatch):
         losses, spikes = [], []
         for _ in range(4):
             x = (torch.rand(3, 600, 6, generator=g) < 0.2).double()
-            prepare_net(net)
-            spk, mem = net(x)
+            spk, mem = run(net, x)
             loss = mem.square().mean() + spk.mean()
             optimizer.zero_grad()
             loss.backward()

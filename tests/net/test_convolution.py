@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from layers.nets import run
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, TemporalConv, prepare_net
 from nwavesdk.net import streaming
 from tolerances import GRADIENT, STATE, assert_all_close, assert_close
@@ -125,8 +126,7 @@ def test_a_sequence_and_its_record_are_a_loop_over_the_steps(name, is_channels_l
     if is_channels_last:
         x = x.detach().movedim(2, -1).contiguous().movedim(-1, 2).requires_grad_()
     expected, spikes = run_step_by_step(net, x)
-    prepare_net(net)
-    _, mem = net(x)
+    _, mem = run(net, x)
     assert_close(mem, expected, STATE, "membrane")
     grads = gradients(mem, net, x), gradients(expected, net, x)
     assert_all_close(*grads, GRADIENT, "gradient")
@@ -158,8 +158,7 @@ def test_padding_changes_no_valid_step(name):
 
 def test_compiled_code_gives_the_same():
     net, x = build("images")
-    prepare_net(net)
-    spk, mem = net(x)
+    spk, mem = run(net, x)
     expected = gradients(mem, net, x)
     prepare_net(net)
     compiled_spk, mem = torch.compile(net, backend="aot_eager")(x)
@@ -225,8 +224,7 @@ class TestANetThatBeginsWithAConvolution:
         net = make()
         prepare_net(net)
         one, _ = net.step(torch.ones(3, 2, 8, 8))
-        prepare_net(net)
-        sequence, _ = net(torch.ones(3, 1, 2, 8, 8))
+        sequence, _ = run(net, torch.ones(3, 1, 2, 8, 8))
         assert torch.equal(one, sequence[:, 0])
 
 
@@ -242,8 +240,7 @@ def test_a_step_of_signals_is_not_a_sequence():
 
 def test_flat_steps_keep_their_meaning():
     net = SpikingSequential(TemporalConv(2, 4, 3), neurons(4))
-    prepare_net(net)
-    assert net(torch.zeros(3, 2))[0].shape == (3, 4)
+    assert run(net, torch.zeros(3, 2))[0].shape == (3, 4)
     prepare_net(net)
     assert net.step(torch.zeros(3, 2))[0].shape == (3, 4)
     with pytest.raises(ValueError, match=r"net.step\(x\): TemporalConv takes one step with 1 dim"):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from layers.nets import run
 from nwavesdk.layers import LIFLayer, SpikingSequential, TimeBatchNorm, prepare_net
 from nwavesdk.layers.layout import is_channels_last
 from nwavesdk.net.folding import as_module_runs_fastest, run_on_images
@@ -33,8 +34,7 @@ def frames(*leading, seed=1):
 
 def results(net, x):
     net.zero_grad()
-    prepare_net(net)
-    spk, mem = net(x)
+    spk, mem = run(net, x)
     (spk.sum() + mem.pow(2).sum()).backward()
     return [spk, mem, *(p.grad for p in net.parameters())]
 
@@ -47,8 +47,7 @@ def test_images_are_channels_last_from_the_first_convolution_on():
 
     for module in net:
         module.register_forward_hook(note)
-    prepare_net(net)
-    net(frames(4, 9))
+    run(net, frames(4, 9))
     followed = [is_channels_last(seen[module], 3) for module in net]
     assert followed == [True] * 6 + [False] * 4  # the second pool leaves one place
 

@@ -38,6 +38,11 @@ def build(**options):
     )
 
 
+@pytest.fixture
+def net():
+    return build()
+
+
 X = 3 * torch.rand(2, 30, 4, generator=torch.Generator().manual_seed(1))
 
 
@@ -65,8 +70,7 @@ class Twice(nn.Module):
 
 
 class TestNeverPrepared:
-    def test_each_call_starts_at_rest(self):
-        net = build()
+    def test_each_call_starts_at_rest(self, net):
         first = net(X)
         assert torch.equal(net(X)[1], first[1])
         prepare_net(net)
@@ -84,8 +88,7 @@ class TestNeverPrepared:
         whole = SpikingSequential(net[0], net[1], inner.synapse, inner.layer)
         assert torch.equal(net(X)[0], whole(X)[0])
 
-    def test_a_step_outside_of_one_needs_prepare_net(self):
-        net = build()
+    def test_a_step_outside_of_one_needs_prepare_net(self, net):
         match = r"is not prepared: call prepare_net\(model\) before the first step, or use `with"
         for call in (net, net.step, net[1], net[2]):
             with pytest.raises(RuntimeError, match=match):
@@ -126,8 +129,7 @@ class TestNeverPrepared:
             synapse.weight.mul_(0.5)
         assert not torch.equal(synapse(X), before)
 
-    def test_a_call_that_fails_leaves_the_mode(self):
-        net = build()
+    def test_a_call_that_fails_leaves_the_mode(self, net):
         with pytest.raises(ValueError, match="TemporalConv"):
             net(torch.ones(2, 5, 9))
         with pytest.raises(RuntimeError, match="is not prepared"):
@@ -151,15 +153,13 @@ class TestPreparedByTheUser:
         automatic.load_state_dict(explicit.state_dict())
         assert torch.equal(automatic(X)[1], automatic(X)[1])
 
-    def test_a_copy_made_within_streaming_prepares_itself(self):
-        net = build()
+    def test_a_copy_made_within_streaming_prepares_itself(self, net):
         with streaming(net):
             net(X)
             other = copy.deepcopy(net)
         assert torch.equal(other(X)[1], net(X)[1])
 
-    def test_a_part_in_the_other_mode_is_an_error(self):
-        net = build()
+    def test_a_part_in_the_other_mode_is_an_error(self, net):
         prepare_net(net[3])
         with pytest.raises(RuntimeError, match=r"prepare_net was called on a part of it \(LIF"):
             net(X)
@@ -179,16 +179,14 @@ class TestPreparedByTheUser:
         prepare_net(net)
         net(X)
 
-    def test_a_container_of_prepared_parts_needs_no_more(self):
-        net = build()
+    def test_a_container_of_prepared_parts_needs_no_more(self, net):
         for part in net:
             prepare_net(part)
         assert torch.equal(net(X)[1], build()(X)[1])
 
 
 class TestStreaming:
-    def test_parts_and_steps_equal_the_whole_and_nothing_is_left(self):
-        net = build()
+    def test_parts_and_steps_equal_the_whole_and_nothing_is_left(self, net):
         whole = net(X)[1]
         with streaming(net) as same:
             assert same is net
@@ -197,8 +195,7 @@ class TestStreaming:
         assert net[1].state is None
         assert torch.equal(net(X)[1], whole)
 
-    def test_it_ends_after_an_error(self):
-        net = build()
+    def test_it_ends_after_an_error(self, net):
         with pytest.raises(ZeroDivisionError), streaming(net):  # noqa: PT012
             net(X)
             raise ZeroDivisionError
@@ -206,8 +203,7 @@ class TestStreaming:
         with pytest.raises(RuntimeError, match="is not prepared"):
             net.step(X[:, 0])
 
-    def test_a_net_of_the_user_stays_so(self):
-        net = build()
+    def test_a_net_of_the_user_stays_so(self, net):
         prepare_net(net)
         with streaming(net):
             net.step(X[:, 0])
@@ -229,8 +225,7 @@ class TestStreaming:
             pass
 
 
-def test_functions_of_the_library_leave_the_mode():
-    net = build()
+def test_functions_of_the_library_leave_the_mode(net):
     with prepared(net):
         net.step(X[:, 0])
     assert torch.equal(net.record(X).mem, net.record(X).mem)
@@ -278,8 +273,7 @@ class TestCheckpoints:
         got = gradients(net, lambda: run(lambda: checkpoint(net, X, use_reentrant=False)))
         assert_all_close(got, expected, GRADIENT, "gradient")
 
-    def test_a_state_of_the_user_in_backward_is_refused(self):
-        net = build()
+    def test_a_state_of_the_user_in_backward_is_refused(self, net):
         prepare_net(net)
         loss = checkpoint(net, X, use_reentrant=False)[1].sum()
         with pytest.raises(

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize, prune
 
+from layers.nets import run
 from nwavesdk.dynamics.neuron import round_decays
 from nwavesdk.layers import (
     DelayedSynapse,
@@ -138,8 +139,7 @@ def test_charges_are_exact(name):
     assert_exact_charges(quantized, x)
 
     # Other orders of sums: single recordings, single steps, and the loop of torch.
-    prepare_net(quantized)
-    spk, mem = quantized(x)
+    spk, mem = run(quantized, x)
     for index in range(len(x)):
         prepare_net(quantized)
         for ours, expected in zip(quantized(x[[index]]), (spk[[index]], mem[[index]]), strict=True):
@@ -149,8 +149,7 @@ def test_charges_are_exact(name):
     for layer in quantized.modules():
         if isinstance(layer, NeuronLayer):
             layer.solver = "reference"
-    prepare_net(quantized)
-    assert torch.equal(quantized(x)[0], spk)
+    assert torch.equal(run(quantized, x)[0], spk)
 
     for edge in edges(quantized):
         columns = edge.to_columns(edge.weight).double()
@@ -235,8 +234,7 @@ def test_a_net_that_trains_keeps_its_grids():
         assert not torch.equal(edge.weight, initial[edge.name])
     delays = finished[-1].delays
     assert torch.equal(delays, net[-1].delays.round())
-    prepare_net(finished)
-    assert torch.equal(finished(x)[0], outputs)
+    assert torch.equal(run(finished, x)[0], outputs)
     assert_exact_charges(finished, x)
     with pytest.raises(ValueError, match=r"finish_rounding: 0.weight is not rounded"):
         finish_rounding(finished)

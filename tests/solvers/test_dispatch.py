@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from contract import NEURONS
+from layers.nets import run
 from nwavesdk.dynamics import H1_PAGES, LIF_PAGES
 from nwavesdk.layers import LIFLayer, prepare_net
 from nwavesdk.solvers import choose_solver, has_serial_kernel, solve
@@ -33,8 +34,7 @@ def test_what_is_chosen_runs(name):
 def test_the_solver_can_be_read_and_forced(solver):
     layer = LIFLayer(3, 10e-3, device="gpu", solver=solver)
     assert layer.last_solver is None
-    prepare_net(layer)
-    layer(torch.rand(2, 900, 3))
+    run(layer, torch.rand(2, 900, 3))
     assert layer.last_solver == (
         choose_solver("cpu", layer.neuron, 6, 900, layer._slowest_decay)
         if solver == "auto"
@@ -44,8 +44,7 @@ def test_the_solver_can_be_read_and_forced(solver):
 
 def test_a_streamed_sequence_is_the_whole_one():
     layer, x = LIFLayer(4, 10e-3, solver="compasso"), 2 * torch.rand(2, 2000, 4)
-    prepare_net(layer)
-    whole, _ = layer(x)
+    whole, _ = run(layer, x)
     prepare_net(layer)
     assert torch.equal(torch.cat([layer(part)[0] for part in x.split(700, 1)], 1), whole)
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from layers.nets import run
 from nwavesdk.dynamics import LIF_PAGES, program_of
-from nwavesdk.layers import LIFLayer, prepare_net
+from nwavesdk.layers import LIFLayer
 from nwavesdk.solvers.cpu.render import render_backward
 from nwavesdk.solvers.kernel_cache import load_python_kernels
 from nwavesdk.surrogate import available, custom, text
@@ -325,8 +326,7 @@ def test_a_layer_takes_no_constants_and_many(name):
     s = ALL[name]()
     layer = LIFLayer(500, 10e-3, reset_mechanism="none", spike_grad=s)
     x = torch.linspace(-3, 5, 500).reshape(1, 1, -1).requires_grad_()
-    prepare_net(layer)
-    layer(x)[0].sum().backward()
+    run(layer, x)[0].sum().backward()
     assert layer.last_solver == "serial"
     assert_close(x.grad, s.derivative(x.detach() - 1), GRADIENT, name)
 
@@ -347,8 +347,7 @@ def test_custom_makes_a_random_surrogate():
     for seed in (1, 1, 2):
         layer = LIFLayer(50, 10e-3, spike_grad=sso(seed), solver="reference")
         x = torch.linspace(0, 0.5, 1000).reshape(1, 20, 50).requires_grad_()
-        prepare_net(layer)
-        layer(x)[0].sum().backward()
+        run(layer, x)[0].sum().backward()
         gradients.append(x.grad)
     assert torch.equal(gradients[0], gradients[1])
     assert not torch.equal(gradients[0], gradients[2])

@@ -27,15 +27,17 @@ TRAINED = [
 ]
 
 
+# The folder and the result of a run, by its chip and its kind of training.
+Trained = Callable[[str, str], tuple[Path, Choices]]
+
+
 @pytest.fixture
 def choices(tones: Path) -> Choices:
     return chip_choices(tones)
 
 
 @pytest.fixture(scope="module")
-def trained(
-    tones: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], tuple[Path, Choices]]:
+def trained(tones: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Folder and result of a run for a chip with a kind of training; each is trained once."""
     runs: dict[tuple[str, str], tuple[Path, Choices]] = {}
 
@@ -51,9 +53,7 @@ def trained(
 
 
 @pytest.mark.parametrize(("profile", "training"), TRAINED)
-def test_a_trained_net_keeps_to_its_chip(
-    trained: Callable[[str, str], tuple[Path, Choices]], profile: str, training: str
-) -> None:
+def test_a_trained_net_keeps_to_its_chip(trained: Trained, profile: str, training: str) -> None:
     folder, result = trained(profile, training)
     run = Run.open(folder)
     net = run.trained().net
@@ -73,7 +73,7 @@ def test_a_trained_net_keeps_to_its_chip(
 
 
 def test_drawn_chips_change_the_weights(
-    trained: Callable[[str, str], tuple[Path, Choices]],
+    trained: Trained,
 ) -> None:
     hardware, _ = trained("h1v2", "hardware")
     mismatch, _ = trained("h1v2", "mismatch")
@@ -81,7 +81,7 @@ def test_drawn_chips_change_the_weights(
 
 
 def test_a_resumed_run_ends_with_the_same_weights(
-    trained: Callable[[str, str], tuple[Path, Choices]],
+    trained: Trained,
     choices: Choices,
     tmp_path: Path,
 ) -> None:

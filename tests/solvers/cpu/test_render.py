@@ -9,8 +9,9 @@ from numba.core.ccallback import CFunc
 from numba.core.sigutils import normalize_signature
 
 from dynamics.written import written_page
+from layers.nets import run
 from nwavesdk.dynamics import LIF_PAGES, program_of
-from nwavesdk.layers import LIFLayer, TimeConstant, decay, held, neuron, prepare_net, spike
+from nwavesdk.layers import LIFLayer, TimeConstant, decay, held, neuron, spike
 from nwavesdk.solvers import Problem, Spec
 from nwavesdk.solvers.cpu import native, render
 from nwavesdk.solvers.cpu.render import render_backward, render_forward
@@ -59,8 +60,7 @@ def test_a_further_neuron_or_surrogate_compiles_its_steps_alone(monkeypatch):
         (UnseenLayer(8, spike_grad=fast_sigmoid()), expected[1:]),
     ):
         compiled.clear()
-        prepare_net(layer)
-        layer(x)[0].sum().backward()
+        run(layer, x)[0].sum().backward()
         assert names is None or compiled == names
 
 
@@ -109,8 +109,7 @@ def test_a_page_s_literals_do_not_widen_float32(dtype):
     for surrogate in (atan(), fast_sigmoid()):
         layer = LIFLayer(1000, 10e-3, spike_grad=surrogate)
         x = torch.linspace(-1, 3, 1000, dtype=dtype).reshape(1, 1, -1).requires_grad_()
-        prepare_net(layer)
-        layer(x)[0].sum().backward()
+        run(layer, x)[0].sum().backward()
         assert torch.equal(x.grad, surrogate.derivative(x.detach() - 1))
 
 
