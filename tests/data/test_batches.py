@@ -95,14 +95,6 @@ def test_labels_of_steps_are_held_cut_padded_and_later_by_the_look_ahead() -> No
     assert x.any(dim=2).sum(dim=1).tolist() == [4, 6]
 
 
-def test_values_of_steps_are_held_and_padded_with_0() -> None:
-    targets = tuple(np.ones((n, 2), np.float32) for n in LENGTHS)
-    part = recordings(task="regression", targets=targets)
-    y = series(part, hold=2).batch([0, 1]).y
-    assert (y.shape, y.dtype) == ((2, 10, 2), torch.float32)
-    assert y[0].tolist() == [[1, 1]] * 6 + [[0, 0]] * 4
-
-
 VALUES = np.random.default_rng(0).random((2, 50)).astype(np.float32)
 
 

@@ -39,18 +39,6 @@ def test_accuracy_equals_a_count_in_plain_python(
     assert got.item() == pytest.approx(right / b)
 
 
-def test_one_neuron_per_class_is_a_population_of_one() -> None:
-    spk, targets = (torch.rand(9, 5, 4) < 0.4).float(), torch.randint(0, 4, (9,))
-    assert accuracy(spk, targets) == accuracy_population(spk, targets, 4)
-
-
-def test_groups_lie_one_after_the_other() -> None:
-    spk = torch.zeros(1, 3, 6)
-    spk[0, :, 1] = 1
-    spk[0, 0, 4:] = 1
-    torch.testing.assert_close(population_counts(spk, 3), torch.tensor([[3.0, 0.0, 2.0]]))
-
-
 def test_gradients_reach_every_spike_once() -> None:
     spk = torch.rand(2, 5, 6, requires_grad=True)
     population_counts(spk, 2).sum().backward()
