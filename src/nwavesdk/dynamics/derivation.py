@@ -26,7 +26,7 @@ could be NaN, because 0 times an infinite partial derivative of the branch is Na
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, starmap
 from math import comb
 
 from nwavesdk.dynamics.graph import OPERATIONS, Graph, Step
@@ -180,7 +180,7 @@ class _Accumulator:
         if len(sums) < 2:
             return next(iter(sums.items()), None)
 
-        total, *others = (self.masked(choice, gradient) for choice, gradient in sums.items())
+        total, *others = starmap(self.masked, sums.items())
         for other in others:
             total = self.graph.plus(total, other)
 

@@ -45,11 +45,8 @@ def encode_latency(values: Tensor, n_steps: int) -> Tensor:
                  [0., 1., 0.],
                  [0., 0., 0.]]])
     """
-    owner = "encode_latency"
-    require_floating(owner, values)
-    check_bounds(owner, values, 0, 1, _REMEDY)
-    n_steps = whole_number(owner, "n_steps", n_steps)
-    return _latency_spikes(_with_time(owner, values), _steps(values, n_steps), n_steps)
+    x, steps = _repeated("encode_latency", values, n_steps)
+    return _latency_spikes(x, steps, len(steps))
 
 
 def decode_latency(spikes: Tensor) -> Tensor:
@@ -96,11 +93,8 @@ def encode_phase(values: Tensor, n_steps: int, n_phases: int = 8) -> Tensor:
         tensor([1., 1., 0., 1., 1., 0.])
     """
     owner = "encode_phase"
-    require_floating(owner, values)
-    check_bounds(owner, values, 0, 1, _REMEDY)
-    n_steps = whole_number(owner, "n_steps", n_steps)
-    n_phases = whole_number(owner, "n_phases", n_phases, most=_MAX_PHASES)
-    return _phase_spikes(_with_time(owner, values), _steps(values, n_steps), n_phases)
+    x, steps = _repeated(owner, values, n_steps)
+    return _phase_spikes(x, steps, whole_number(owner, "n_phases", n_phases, most=_MAX_PHASES))
 
 
 def decode_phase(spikes: Tensor, n_phases: int = 8) -> Tensor:
@@ -129,11 +123,14 @@ def decode_phase(spikes: Tensor, n_phases: int = 8) -> Tensor:
     return values
 
 
-def _with_time(owner: str, values: Tensor) -> Tensor:
-    """Values [B, *features] with an axis of time, [B, 1, *features]."""
+def _repeated(owner: str, values: Tensor, n_steps: int) -> tuple[Tensor, Tensor]:
+    """Values [B, *features] with an axis of time, [B, 1, *features], and their steps [T]."""
+    require_floating(owner, values)
+    check_bounds(owner, values, 0, 1, _REMEDY)
+    steps = _steps(values, whole_number(owner, "n_steps", n_steps))
     if not values.ndim:
         raise ValueError(f"{owner} takes values [B, *features], got one number: add an axis.")
-    return values[:, None]
+    return values[:, None], steps
 
 
 def _steps(like: Tensor, n_steps: int) -> Tensor:

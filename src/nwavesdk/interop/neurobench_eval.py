@@ -96,8 +96,7 @@ def measure_net(net: nn.Module, series: Series, task: TrainingTask) -> Measured:
     is_class = task.name == "classification"
     if is_class:
         data_metrics.append(workload.ClassificationAccuracy)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the result lists modules that are not counted
+    with warnings.catch_warnings(action="ignore"):  # the result lists modules without counts
         model = NWaveModel(net, decode if is_class else None)
     numbers = run_harness(model, batches, [static_metrics, data_metrics])
     return Measured(numbers, len(indices), tuple(model.not_counted))

@@ -5,6 +5,7 @@ which is a sum of values times weights. Both are a tuple of terms; a charge has 
 """
 
 import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -117,9 +118,7 @@ class _Walk:
         if is_sum:
             return reduce(add, signals)
 
-        values = [_total(signal) for signal in signals]
-        unit = min(term.unit for term in values)
-        return (Term(unit, max(term.largest * term.unit / unit for term in values)),)
+        return (_combined(max, [_combined(sum, signal) for signal in signals]),)
 
     def _fire(self, layer: NeuronLayer, given: tuple[Term, ...]) -> _Signal:
         """The output of neurons, after the sum of their charge is closed."""
@@ -139,7 +138,7 @@ class _Walk:
             )
 
         edge = self.edges.get((module, "weight"))
-        values = _total(given)
+        values = _combined(sum, given)
         if edge is not None:
             if edge.profile is not None:
                 raise ValueError(
@@ -151,7 +150,7 @@ class _Walk:
             area = _window(module, title)
             return (Term(values.unit / area, values.largest * area),)
 
-        if any(True for _ in module.state_dict()):
+        if module.state_dict():
             raise ValueError(
                 f"{title} has values of its own, and it is not known what it computes: use modules "
                 "of nwavesdk and torch."
@@ -164,10 +163,10 @@ def _is_charge(signal: tuple[Term, ...]) -> bool:
     return any(term.edge is not None for term in signal)
 
 
-def _total(signal: tuple[Term, ...]) -> Term:
-    """The sum of values."""
-    unit = min(term.unit for term in signal)
-    return Term(unit, sum(term.largest * term.unit / unit for term in signal))
+def _combined(function: Callable[[Iterable[float]], float], terms: Sequence[Term]) -> Term:
+    """The sum or the maximum of values, in the smallest unit."""
+    unit = min(term.unit for term in terms)
+    return Term(unit, function(term.largest * term.unit / unit for term in terms))
 
 
 def _window(pool: Any, title: str) -> int:

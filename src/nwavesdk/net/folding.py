@@ -21,7 +21,7 @@ from nwavesdk.internal.tensors import is_plain
 from nwavesdk.layers.layout import is_channels_last, place_rows, select_rows
 from nwavesdk.layers.lengths import reads_batch, valid_places
 from nwavesdk.net.calls import Outputs, call_module, is_watched
-from nwavesdk.solvers.cpu.pools import LARGEST_WINDOW, max_pool, mean_pool
+from nwavesdk.solvers.cpu.pools import LARGEST_WINDOW, pool_images
 
 __all__ = [
     "as_module_runs_fastest",
@@ -122,21 +122,21 @@ def as_module_runs_fastest(module: nn.Module, rows: Tensor) -> Tensor:
 
 def run_on_images(module: nn.Module, rows: Tensor) -> Any:
     """`module(rows)`; a plain pool of channels-last images saves nothing of its input's size."""
-    pool = {nn.MaxPool2d: max_pool, nn.AvgPool2d: mean_pool}.get(type(module))
-    if pool is None or rows.ndim != 4:
+    kind = type(module)
+    if kind not in (nn.MaxPool2d, nn.AvgPool2d) or rows.ndim != 4:
         return call_module(module, rows)
 
     window = _plain_window(module)
-    is_ours = (
+    if (
         window is not None
         and rows.dtype is torch.float32
         and min(rows.shape[2:]) >= window[0]
         and is_channels_last(rows, 3)
         and is_plain(rows)
         and not is_watched(module)
-    )
-
-    return pool(rows, *window) if window and is_ours else call_module(module, rows)
+    ):
+        return pool_images(rows, *window, is_mean=kind is nn.AvgPool2d)
+    return call_module(module, rows)
 
 
 def _plain_window(module: Any) -> tuple[int, int] | None:

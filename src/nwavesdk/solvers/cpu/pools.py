@@ -14,7 +14,7 @@ from torch import Tensor
 from nwavesdk.solvers.cpu.threads import keep_large_blocks, run_kernel
 from nwavesdk.solvers.kernel_cache import package_kernels
 
-__all__ = ["LARGEST_WINDOW", "max_pool", "mean_pool"]
+__all__ = ["LARGEST_WINDOW", "pool_images"]
 
 LARGEST_WINDOW = 15
 """Places of a window are one byte, of which 255 is none."""
@@ -23,21 +23,16 @@ _NO_PLACES = torch.empty(0, 0, 0, 0, dtype=torch.uint8)  # of a mean
 _SMALL = 1 << 15  # numbers of an input below which a second thread costs more than it saves
 
 
-def max_pool(x: Tensor, size: int, stride: int) -> Tensor:
-    """The maximum of each window, as `torch.nn.functional.max_pool2d`, with its gradient.
+def pool_images(x: Tensor, size: int, stride: int, is_mean: bool) -> Tensor:
+    """The maximum or the mean of each window, as in `torch.nn.functional`, with its gradient.
 
     Args:
         x: Images [R, C, H, W], channels-last, float32, on the CPU.
         size: Height and width of a window, at most `LARGEST_WINDOW`, H and W.
         stride: Distance of windows, at least `size`.
+        is_mean: Whether to take the mean.
     """
-    y: Tensor = _Pool.apply(x, size, stride, False)
-    return y
-
-
-def mean_pool(x: Tensor, size: int, stride: int) -> Tensor:
-    """The mean of each window, as `torch.nn.functional.avg_pool2d`; see `max_pool`."""
-    y: Tensor = _Pool.apply(x, size, stride, True)
+    y: Tensor = _Pool.apply(x, size, stride, is_mean)
     return y
 
 
