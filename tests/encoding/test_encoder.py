@@ -19,7 +19,6 @@ from nwavesdk.encoding import (
     encode_step_forward,
 )
 from nwavesdk.layers import LIFLayer, LIFSynapse, SpikingSequential, prepare_net
-from nwavesdk.net import streaming
 
 # An encoder, and the neurons that it has for a value.
 CAUSAL = {
@@ -78,21 +77,6 @@ def test_padding_has_no_spikes(name):
     torch.manual_seed(0)
     got = encoder(x.masked_fill(padding[..., None], torch.nan), lengths)
     assert torch.equal(got, whole.masked_fill(padding[..., None], 0))
-
-
-@pytest.mark.parametrize("name", CAUSAL)
-def test_in_a_net_parts_and_steps_give_the_whole(name):
-    make, k = CAUSAL[name]
-    net = SpikingSequential(make(), LIFSynapse(3 * k, 4), LIFLayer(4, 20e-3))
-    x = draw(2, 12, 3)
-    whole = net(x)[1]
-    assert torch.equal(net(x)[1], whole)  # nobody called prepare_net: each call starts again
-    with streaming(net):
-        parts = [net(part)[1] for part in x.split(5, 1)]
-    torch.testing.assert_close(torch.cat(parts, 1), whole)
-    with streaming(net):
-        steps = [net.step(step)[1] for step in x.unbind(1)]
-    torch.testing.assert_close(torch.stack(steps, 1), whole)
 
 
 @pytest.mark.parametrize("name", ALL)
