@@ -40,7 +40,7 @@ MAX_STATEMENTS = {
     "deploy": 843,
 }
 MAX_STATEMENTS_OF_OTHERS = 4231
-MAX_STATEMENTS_OF_TESTS = 31055
+MAX_STATEMENTS_OF_TESTS = 31138
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.
 # They were 12.8 and 14.0 before packages lost a fifth to a half of their statements: imports,
