@@ -21,6 +21,7 @@ from nwavesdk.internal.imports import require
 from nwavesdk.internal.processes import check_address
 
 __all__ = [
+    "MEASURE_TITLES",
     "Json",
     "NetFile",
     "NoPlot",
@@ -34,6 +35,7 @@ __all__ = [
     "file_option",
     "folder_option",
     "main",
+    "measures_text",
     "picture_file",
     "picture_option",
     "print_report",
@@ -45,6 +47,14 @@ __all__ = [
 # Shapes with more axes or values are a mistake.
 MAX_AXES = 4
 MAX_VALUES = 2_000_000
+
+# Measures that are printed, with their names.
+MEASURE_TITLES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "r2": "R²",
+    "correlation": "correlation",
+}
 
 app = typer.Typer(
     name="nwave",
@@ -258,6 +268,38 @@ def _cell_text(value: object) -> str:
     if not isinstance(value, float):
         return "none" if value is None else str(value)
     return f"{value:.4g}" if math.isfinite(value) else "none"
+
+
+def measures_text(result: Mapping[str, Any]) -> str:
+    """The measures in `result.json`, with their sets and names."""
+    texts = []
+    for part, part_title in {"test": "test", "val": "validation"}.items():
+        if f"{part}_misses" in result:
+            texts.append(f"{part_title} {_detection_text(result, part)}")
+            continue
+        values = [
+            f"{title} {result[f'{part}_{name}']:.4f}"
+            for name, title in MEASURE_TITLES.items()
+            if f"{part}_{name}" in result
+        ]
+        if values:
+            texts.append(f"{part_title} {', '.join(values)}")
+    return "; ".join(texts)
+
+
+def _detection_text(result: Mapping[str, Any], part: str) -> str:
+    """Misses, false alarms and latency of a set."""
+    misses, low_misses, high_misses = (
+        100 * share for share in (result[f"{part}_misses"], *result[f"{part}_misses_interval"])
+    )
+    low, high = result[f"{part}_false_alarms_interval"]
+    latency = result[f"{part}_median_latency"]
+    return (
+        f"misses {misses:.1f} % [{low_misses:.1f} to {high_misses:.1f}] at "
+        f"{result[f'{part}_false_alarms_per_hour']:.2f} false alarms per hour [{low:.2f} to "
+        f"{high:.2f}], "
+        + ("no event detected" if latency is None else f"median latency {1e3 * latency:.0f} ms")
+    )
 
 
 def print_report(as_json: bool, content: dict[str, Any], lines: Iterable[str]) -> None:

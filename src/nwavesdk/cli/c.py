@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nwavesdk.cli.app import print_report
-from nwavesdk.cli.measures import measures_text
+from nwavesdk.cli.app import measures_text, print_report
 from nwavesdk.internal.files import write_atomically
 from nwavesdk.interop.c import costs_in_c, export_c
 from nwavesdk.interop.c.decision_text import decision_of_run

@@ -17,10 +17,10 @@ from nwavesdk.cli.app import (
     check_spares_run,
     file_option,
     folder_option,
+    measures_text,
     picture_option,
     print_report,
 )
-from nwavesdk.cli.measures import measures_text
 from nwavesdk.cli.nir import Allow, Discretization, export_nir
 from nwavesdk.cli.step import export_step
 

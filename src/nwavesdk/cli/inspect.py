@@ -18,13 +18,13 @@ from nwavesdk.cli.app import (
     check_combinations,
     check_spares_run,
     file_option,
+    measures_text,
     picture_file,
     picture_option,
     print_report,
     record_table,
     split_commas,
 )
-from nwavesdk.cli.measures import measures_text
 from nwavesdk.cli.options import DATA_FIELDS, MORE_OPTIONS, SectionedCommand, add_run_choices
 from nwavesdk.internal.files import FileError
 from nwavesdk.train.config import merge_choices

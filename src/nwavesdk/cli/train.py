@@ -11,17 +11,18 @@ import typer
 
 import nwavesdk
 from nwavesdk.cli.app import (
+    MEASURE_TITLES,
     Json,
     Ray,
     aligned,
     app,
     check_combinations,
     folder_option,
+    measures_text,
     print_report,
     split_commas,
 )
 from nwavesdk.cli.errors import print_note
-from nwavesdk.cli.measures import MEASURE_TITLES, measures_text
 from nwavesdk.cli.options import MORE_OPTIONS, RUN_FIELDS, SectionedCommand, add_run_choices
 from nwavesdk.internal.files import check_folder
 from nwavesdk.internal.imports import require

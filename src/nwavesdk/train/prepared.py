@@ -1,15 +1,20 @@
 """A run before training: its checked config, its data and its initial net."""
 
 import textwrap
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import torch
 
+from nwavesdk.init import fluct_init
 from nwavesdk.internal.checks import require_memory
+from nwavesdk.internal.files import one_line
+from nwavesdk.internal.model import differences
 from nwavesdk.metrics import count_operations
 from nwavesdk.optim import SurrogateAnnealing
 from nwavesdk.presets import LAYERED
@@ -17,16 +22,13 @@ from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.net_file import load_function
 from nwavesdk.train.data.inputs import constant_note, outlier_note
 from nwavesdk.train.data.load import RunData, complete_data
-from nwavesdk.train.fit.first_weights import (
-    CannotDriveError,
-    drive_weights,
-    finetuned_network,
-)
 from nwavesdk.train.fit.machine import trainer_of
+from nwavesdk.train.fit.model_file import load_model
 from nwavesdk.train.fit.network import (
     RunNet,
     nearest_tau_note,
     network_of_run,
+    rounded_network,
     warn_of_constants,
 )
 from nwavesdk.train.fit.objective import TrainingTask
@@ -37,7 +39,7 @@ from nwavesdk.train.report.finished import FinishedRun
 from nwavesdk.train.report.page import Section
 from nwavesdk.train.run_folder import RunFolder
 
-__all__ = ["PreparedRun"]
+__all__ = ["CannotDriveError", "PreparedRun"]
 
 VALUE_BYTES = 4  # of float32
 
@@ -46,6 +48,15 @@ MAX_LETTERS = 100
 
 # A net is small if a batch has fewer updates of neurons than this.
 SMALL_BATCH = 2**20
+
+# Number of recordings that drive the weights, and the share of the input in the fluctuations of a
+# recurrent layer.
+DRIVING_RECORDINGS = 32
+FEED_FORWARD_SHARE = 0.9
+
+
+class CannotDriveError(ValueError):
+    """Recordings cannot drive the weights of a net; the text is the reason."""
 
 
 class PreparedRun:
@@ -216,9 +227,9 @@ class PreparedRun:
             CannotDriveError: If the recordings cannot drive the weights.
             ValueError: If the run to begin with has other data, or its weights cannot be rounded.
         """
-        if self.config.learning.finetune is not None:
-            folder = RunFolder(self.config.learning.finetune)
-            return finetuned_network(self.config, folder, self.data.train, mismatch=mismatch)
+        finetune = self.config.learning.finetune
+        if finetune is not None:
+            return self._finetuned_network(RunFolder(finetune), mismatch)
         net = self.network(mismatch=mismatch)
         if getattr(self.config.net, "first_weights", None) == "driven":
             net.load_state_dict(self._driven_weights)
@@ -226,5 +237,55 @@ class PreparedRun:
 
     @cached_property
     def _driven_weights(self) -> dict[str, torch.Tensor]:
-        seed = stream_seed(self.config.seed, "weights")
-        return drive_weights(self.network(), self.data.train, seed)
+        """The state of the net with weights that `fluct_init` draws.
+
+        Raises:
+            CannotDriveError: If the recordings are silent, neurons cannot be woken, or they do not
+                forget.
+        """
+        # Recordings at equal distances, because neighbors are often of one class.
+        train = self.data.train
+        count = min(DRIVING_RECORDINGS, len(train))
+        batch = train.batch(np.arange(count) * len(train) // count)
+        net = self.network()
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", RuntimeWarning)  # of neurons that stay dead
+                seed = stream_seed(self.config.seed, "weights")
+                fluct_init(net, batch, alpha=FEED_FORWARD_SHARE, seed=seed)
+        except (RuntimeError, RuntimeWarning) as error:
+            # The text after these marks has remedies for a user's own training loop.
+            reason = one_line(error).split(", expected")[0].split(": shorten")[0]
+            raise CannotDriveError(reason) from error
+        return net.state_dict()
+
+    def _finetuned_network(self, folder: RunFolder, mismatch: bool) -> RunNet:
+        """The trained net of a run, with rounded weights if the config has bits for them.
+
+        Raises:
+            ValueError: If the other run has other data, another net or no model, or the weights
+                cannot be rounded.
+        """
+        config = self.config
+        recorded = folder.read_config()
+        for name, got, expected in differences(_data_of(config), _data_of(recorded)):
+            raise ValueError(
+                f"learning.finetune: {folder.path} was trained with {name} {expected!r}, got "
+                f"{got!r}: train on the same data, so that its training set has no recording of a "
+                "test."
+            )
+
+        net = network_of_run(
+            config.model_copy(update={"learning": recorded.learning}), mismatch=mismatch
+        )
+        load_model(folder.model, net, folder.identity)
+        bits, train = config.learning.weight_bits, self.data.train
+        if bits is None:
+            return net
+        return rounded_network(net, bits, train.example_inputs(), trains=True)
+
+
+def _data_of(config: CompletedConfig) -> dict[str, Any]:
+    """All that decides the recordings of the three sets."""
+    choices = config.data.model_dump(exclude={"source", "test"})
+    return {"data": choices, "facts": {"fingerprint": config.facts.fingerprint}}
