@@ -71,7 +71,7 @@ class RunBatch:
         else:
             run = Run.open(path, net)
         config = run.config
-        has_mismatch = config.chip is not None and config.chip.training == "mismatch"
+        has_mismatch = config.draws_chips
         run_net, weights = _load_net(run, has_mismatch, use_initial=is_config)
 
         # The choice of recordings depends on the run's seed only, so all commands examine the same

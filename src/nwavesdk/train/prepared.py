@@ -17,7 +17,6 @@ from nwavesdk.internal.files import one_line
 from nwavesdk.internal.model import differences
 from nwavesdk.metrics import count_operations
 from nwavesdk.optim import SurrogateAnnealing
-from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.net_file import load_function
 from nwavesdk.train.data.inputs import constant_note, outlier_note
@@ -152,7 +151,7 @@ class PreparedRun:
         n_steps = max(int(part.lengths.max()) for part in self.data if len(part))
 
         # Only nets of layers have known sizes before they are built.
-        hidden = (*net.hidden, self.task.n_neurons) if net.name in LAYERED else ()
+        hidden = (*net.hidden, self.task.n_neurons) if self.config.is_layered else ()
         sizes = (self.n_features, *hidden)
 
         # Nine copies of the weights: the weights, gradients, two moments of AdamW and the best

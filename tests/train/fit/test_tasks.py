@@ -56,7 +56,7 @@ def test_a_task_has_the_output_layer_of_its_run(task: TaskName, net: PresetName)
     of_run = task_of(sample_config(net, (16,), 2, task=task, **options))
     assert of_run.n_outputs == 2
     assert of_run.is_readout == (not has_population)
-    assert of_run.is_layered == (net != "conv")
+    assert of_run.config.is_layered == (net != "conv")
     assert of_run.n_neurons == (8 if has_population else 2)
 
 

@@ -127,7 +127,7 @@ def test_what_fails_leaves_the_run_finished(
     trained = run.trained()
     net, task = trained.net, trained.task
     evaluation = evaluate_net(net, task, run.data.test, run.config.learning.batch_size)
-    assert describe_run(run.data, task, net, evaluation, reads_test=True) == ({}, None)
+    assert describe_run(run.data, task, net, run.data.test, evaluation) == ({}, None)
     assert "a net that fails" in capsys.readouterr().err
 
 

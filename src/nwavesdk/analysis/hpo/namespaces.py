@@ -14,7 +14,7 @@ from nwavesdk import loss as losses
 from nwavesdk.analysis.study.search_file import nested
 from nwavesdk.data import NWaveDataloaderConfig
 from nwavesdk.internal.model import FrozenModel
-from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Share
+from nwavesdk.train.config.fields import Epochs, Moderate, PositiveNumber, Seed, Share
 
 __all__ = ["FIXED_KEYS", "LOSSES", "TrialConfig", "read_trial_config"]
 
@@ -87,7 +87,7 @@ class TrainerConfig(FrozenModel):
 
     epochs: Epochs = 20
     clip: PositiveNumber | None = None
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
 
 
 class EarlyStop(FrozenModel):

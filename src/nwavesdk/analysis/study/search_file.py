@@ -14,6 +14,7 @@ from nwavesdk.internal.imports import require
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train import RunConfig
 from nwavesdk.train.config import fields_of, merge_choices
+from nwavesdk.train.config.fields import Epochs, ProcessCount, Seed
 
 __all__ = [
     "SearchConfig",
@@ -137,13 +138,13 @@ class SearchConfig(FrozenModel):
     """
 
     trials: Annotated[int, Field(ge=1, le=10_000)] = 20
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Seed = 0
     out: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
-    max_concurrent: Annotated[int, Field(ge=1, le=1024)] | None = None
+    max_concurrent: ProcessCount | None = None
     scheduler: Literal["asha", "none"] = "asha"
-    grace: Annotated[int, Field(ge=1, le=100_000)] = 1
+    grace: Epochs = 1
     reduction: Annotated[int, Field(ge=2, le=100)] = 3
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    threads: ProcessCount = 1
 
 
 class TuneConfig(FrozenModel):

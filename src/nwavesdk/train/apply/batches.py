@@ -83,7 +83,7 @@ def predict_recordings(
         batch = batch_of(members, run.input)
         block_steps = run.block_steps
         if block_steps is None:
-            block_steps = MAX_STEPS if run.task.is_layered else batch.x.shape[1]
+            block_steps = MAX_STEPS if run.config.is_layered else batch.x.shape[1]
 
         with use_threads(threads), torch.inference_mode():
             spk, mem = run_net(net, batch, block_steps)

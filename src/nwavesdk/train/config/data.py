@@ -16,6 +16,7 @@ from nwavesdk.train.config.fields import (
     NamedNumbers,
     Names,
     Share,
+    Steps,
     absolute_path,
     config_field,
     is_table,
@@ -254,9 +255,7 @@ class ImageData(FileData):
     source_kind: ClassVar[SourceKind] = "image"
 
     kind: Literal["image"] = "image"
-    steps: Annotated[int, Field(ge=1, le=10**5)] | None = config_field(
-        None, "Time steps of an image."
-    )
+    steps: Steps | None = config_field(None, "Time steps of an image.")
     encoder: Literal["current", "rate", "latency"] = config_field(
         "current",
         "Input of an image. current: its values, in every step; rate: spikes with these "
@@ -270,9 +269,7 @@ class EventData(Held, FileData):
     source_kind: ClassVar[SourceKind] = "events"
 
     kind: Literal["events"] = "events"
-    steps: Annotated[int, Field(ge=1, le=10**5)] | None = config_field(
-        None, "Bins of a typical recording.", default_text="100"
-    )
+    steps: Steps | None = config_field(None, "Bins of a typical recording.", default_text="100")
     bin: Annotated[float, Field(ge=1e-6, le=3600, allow_inf_nan=False)] | None = config_field(
         None, "Length of a bin [s], in place of --steps.", default_text="as many bins as --steps"
     )

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_LETTERS",
     "MAX_SECONDS",
     "AbsolutePath",
+    "BatchSize",
     "Count",
     "Epochs",
     "LayerSizes",
@@ -24,8 +25,11 @@ __all__ = [
     "Names",
     "NotNegative",
     "PositiveNumber",
+    "ProcessCount",
     "Seconds",
+    "Seed",
     "Share",
+    "Steps",
     "absolute_path",
     "config_field",
     "is_table",
@@ -43,6 +47,11 @@ Count = Annotated[int, Field(ge=1)]
 NotNegative = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Steps = Annotated[int, Field(ge=1, le=100_000)]
+BatchSize = Annotated[int, Field(ge=1, le=1_000_000)]
+# Processes, devices or threads that work at a time.
+ProcessCount = Annotated[int, Field(ge=1, le=1024)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Seconds = Annotated[float, Field(ge=1e-6, le=1e4, allow_inf_nan=False)]
 # Squares, products and reciprocals of such numbers are far from the limits of float32.
 PositiveNumber = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]

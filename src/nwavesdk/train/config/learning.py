@@ -7,10 +7,12 @@ from pydantic import Field, field_validator, model_validator
 from nwavesdk.internal.model import FrozenModel
 from nwavesdk.train.config.fields import (
     AbsolutePath,
+    BatchSize,
     Epochs,
     Moderate,
     NotNegative,
     PositiveNumber,
+    ProcessCount,
     absolute_path,
     config_field,
 )
@@ -168,7 +170,7 @@ class LearningConfig(FrozenModel):
     epochs: Epochs | None = config_field(
         None, "Passes over the training set.", default_text="by the number of recordings"
     )
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)] | None = config_field(
+    batch_size: BatchSize | None = config_field(
         None, "Recordings per update of the weights.", default_text="by the number of recordings"
     )
     rate: Annotated[float, Field(ge=1e-12, le=1e3, allow_inf_nan=False)] = config_field(
@@ -242,7 +244,7 @@ class CompletedLearning(LearningConfig):
     """The choices of learning in a run that has begun."""
 
     epochs: Epochs
-    batch_size: Annotated[int, Field(ge=1, le=1_000_000)]
+    batch_size: BatchSize
 
 
 class MachineConfig(FrozenModel):
@@ -251,10 +253,10 @@ class MachineConfig(FrozenModel):
     accelerator: Literal["auto", "cpu", "gpu", "cuda", "mps"] = config_field(
         "auto", "Kind of device."
     )
-    devices: Annotated[int, Field(ge=1, le=1024)] = config_field(
+    devices: ProcessCount = config_field(
         1, "Processes or GPUs, data-parallel; each takes --batch-size recordings."
     )
-    nodes: Annotated[int, Field(ge=1, le=1024)] = config_field(
+    nodes: ProcessCount = config_field(
         1, "Machines with --devices each, on which torchrun starts the command: docs/scaling.md."
     )
     workers: Annotated[NotNegative, Field(le=256)] = config_field(
@@ -263,7 +265,7 @@ class MachineConfig(FrozenModel):
     precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = config_field(
         "32-true", "Precision of the numbers."
     )
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = config_field(
+    threads: ProcessCount | None = config_field(
         None,
         "Threads of each process; sums, and so the last bits of weights, depend on them.",
         default_text="1 for a fold or a small net; else the threads of torch, shared by --devices",

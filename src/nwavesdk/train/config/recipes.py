@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from math import ceil
 from typing import Any, NamedTuple
 
-from nwavesdk.presets import LAYERED
 from nwavesdk.train.config.completed import CompletedConfig, Facts
 from nwavesdk.train.config.net_file import NetPage
 from nwavesdk.train.config.nets import Layers, all_constants
@@ -96,7 +95,7 @@ SCHEDULES: Mapping[str, Schedule] = {
 
 def schedule_of(config: RunConfig) -> Schedule | None:
     """The schedule of a run; None for nets of layers, which have a fixed number of epochs."""
-    if config.net.name in LAYERED or config.chip is not None:
+    if config.is_layered or config.chip is not None:
         return None
     return SCHEDULES.get(config.task.name) or SCHEDULES[config.data.kind]
 
@@ -110,7 +109,7 @@ def recipe_of(config: RunConfig, *, has_one_axis: bool = False) -> dict[str, Any
         config: The choices of the user.
         has_one_axis: See `apply_recipe`.
     """
-    if config.net.name in LAYERED or config.chip is not None:
+    if config.is_layered or config.chip is not None:
         defaults = _stack_defaults(config)
     else:
         defaults = _other_defaults(config, has_one_axis=has_one_axis)

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from nwavesdk.internal.checks import close_name, shown
 from nwavesdk.internal.model import FrozenModel
+from nwavesdk.presets import LAYERED
 from nwavesdk.train.config.data import Data, FeatureData
 from nwavesdk.train.config.fields import config_field, is_table
 from nwavesdk.train.config.learning import (
@@ -173,6 +174,19 @@ class RunConfig(FrozenModel):
     def net_name(self) -> str:
         """The net: its preset, or its file and function."""
         return self.net.page.name if self.net.name == "file" else self.net.name
+
+    @property
+    def is_layered(self) -> bool:
+        """Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`.
+
+        Any other net may return scores or values in place of spikes.
+        """
+        return self.net.name in LAYERED
+
+    @property
+    def draws_chips(self) -> bool:
+        """Whether training draws a new chip for each batch, with the mismatch of its devices."""
+        return self.chip is not None and self.chip.training == "mismatch"
 
     @property
     def can_drive(self) -> bool:

@@ -86,7 +86,7 @@ def check_before_training(run: PreparedRun) -> None:
 def fit_and_finish(run: PreparedRun, on_epoch: OnEpoch | None) -> dict[str, Any] | None:
     """Train a run, from its checkpoint if there is one, and finish it; see `Run.train`."""
     config, chip = run.config, run.config.chip
-    mismatch = chip is not None and chip.training == "mismatch"
+    mismatch = config.draws_chips
     is_resumed = run.folder.checkpoint.is_file()
 
     # The weights of a resumed run come from its checkpoint, and need not be driven.
@@ -233,7 +233,7 @@ def _finish(run: PreparedRun, net: RunNet, task: TrainingTask, history: History)
         "parameters": sum(parameter.numel() for parameter in net.parameters()),
     }
 
-    fields, operations = describe_run(run.data, task, net, evaluated, reads_test=has_test)
+    fields, operations = describe_run(run.data, task, net, tested, evaluated)
     result |= fields
     run.folder.write_result(result, run.config.identity())
 

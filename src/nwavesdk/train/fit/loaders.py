@@ -13,7 +13,6 @@ from torch.utils.data.distributed import DistributedSampler
 
 from nwavesdk.data import Batch, Indices, Series, Split
 from nwavesdk.internal.processes import die_with_the_parent
-from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig
 from nwavesdk.train.config.net_file import load_module
 from nwavesdk.train.fit.seeds import stream_seed
@@ -106,16 +105,14 @@ class Loaders(LightningDataModule):
 
 def loaders_of_run(data: Split[Series], config: CompletedConfig) -> Loaders:
     """The batches of a run."""
-    is_layered = config.net.name in LAYERED
-    draws_chips = config.chip is not None and config.chip.training == "mismatch"
     return Loaders(
         data,
         batch_size=config.learning.batch_size,
         seed=stream_seed(config.seed, "order"),
-        has_batch_norm=not is_layered,  # a page may have batch norms
-        val_batch_size=VAL_BATCH if draws_chips else None,
+        has_batch_norm=not config.is_layered,  # a page may have batch norms
+        val_batch_size=VAL_BATCH if config.draws_chips else None,
         workers=config.machine.workers,
-        on_start=None if is_layered else partial(load_module, config.page),
+        on_start=None if config.is_layered else partial(load_module, config.page),
     )
 
 

@@ -15,7 +15,7 @@ from nwavesdk.net import finish_rounding, quantize, record
 from nwavesdk.net.container import takes_argument
 from nwavesdk.net.preparation import prepared
 from nwavesdk.net.sequential import takes_held
-from nwavesdk.presets import LAYERED, PresetName
+from nwavesdk.presets import PresetName
 from nwavesdk.train.config import CompletedConfig, RunConfig
 from nwavesdk.train.config.completed import Facts, Origin
 from nwavesdk.train.config.net_file import (
@@ -107,10 +107,10 @@ def network_of_run(
     n_outputs = len(facts.classes) or facts.n_targets
 
     # Nets of layers take the frames of images and events as flat vectors.
-    is_layered = config.net.name in LAYERED
-    inputs = (facts.n_features,) if is_layered else facts.feature_shape or (facts.n_features,)
+    shape = () if config.is_layered else facts.feature_shape
+    inputs = shape or (facts.n_features,)
     net = _build(_as_trained(config, deployed=deployed, mismatch=mismatch), inputs, n_outputs)
-    if not is_layered:
+    if not config.is_layered:
         net = FileNet(net, inputs)
         _try(net, config, n_outputs)
         if not mismatch:

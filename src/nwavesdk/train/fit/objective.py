@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from nwavesdk.data import Series, Standard
 from nwavesdk.data.source import TaskName
 from nwavesdk.encoding import RateDecoder
-from nwavesdk.presets import LAYERED
 from nwavesdk.train.config import CompletedConfig
 
 __all__ = ["MembraneDecoder", "Objective", "TrainingTask"]
@@ -113,18 +112,10 @@ class TrainingTask(Objective):
         return len(facts.classes) or facts.n_targets
 
     @property
-    def is_layered(self) -> bool:
-        """Whether the net is a plain stack of layers; see `nwavesdk.presets.LAYERED`.
-
-        Any other net may return scores or values in place of spikes.
-        """
-        return self.config.net.name in LAYERED
-
-    @property
     def is_readout(self) -> bool:
         """Whether output neurons only integrate, and their membranes are the outputs."""
         is_per_step = self.name != "classification"
-        return not self.is_layered or (self.config.net.name == "lif" and is_per_step)
+        return not self.config.is_layered or (self.config.net.name == "lif" and is_per_step)
 
     @property
     def population(self) -> int:
@@ -146,7 +137,7 @@ class TrainingTask(Objective):
         dt = self.config.net.dt
         tau = getattr(self.config.net, "tau", dt)
         if self.is_readout:
-            return MembraneDecoder(tau if self.is_layered else 0.0, dt)
+            return MembraneDecoder(tau if self.config.is_layered else 0.0, dt)
         return RateDecoder(self.n_outputs, tau, dt, scale=scale, is_signed=is_signed)
 
     @abstractmethod

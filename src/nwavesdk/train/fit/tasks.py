@@ -166,7 +166,7 @@ class Classification(_Classes):
     name: ClassVar[TaskName] = "classification"
 
     def decoder(self) -> nn.Module:
-        return ClassDecoder(self.n_outputs, self.sharpness, takes_scores=not self.is_layered)
+        return ClassDecoder(self.n_outputs, self.sharpness, takes_scores=not self.config.is_layered)
 
 
 class StepLabels(_Classes):

@@ -65,7 +65,7 @@ Linear = tuple[Tensor, Tensor]
 
 
 def describe_run(
-    data: RunData, task: TrainingTask, net: nn.Module, evaluation: Evaluation, *, reads_test: bool
+    data: RunData, task: TrainingTask, net: nn.Module, evaluated: Series, evaluation: Evaluation
 ) -> tuple[dict[str, Any], Operations | None]:
     """The fields of `result.json` that follow from the net, and its operations.
 
@@ -75,10 +75,9 @@ def describe_run(
         data: The data of the run.
         task: The task.
         net: The net with the selected weights.
+        evaluated: The set on which it was evaluated.
         evaluation: Its evaluation.
-        reads_test: Whether the evaluated set is the test set, not the validation set.
     """
-    evaluated = data.test if reads_test else data.val
     try:
         operations = count_on_series(net, evaluated)
         # A linear model of single steps detects nothing.
