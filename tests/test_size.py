@@ -28,18 +28,19 @@ MAX_STATEMENTS = {
     "analysis": 2351,
     "cli": 1157,
     # 10 more: the walk over the leaves of a graph, for a surrogate and for a scan of slopes.
-    "internal": 508,
+    # 2 more: `widen` of surrogates, which encoders and losses take, too.
+    "internal": 510,
     "solvers": 3587,
     # 10 more: the base of `NeuronLayer`, which plans read, is a module below both.
     # 7 more: the choice of a hidden neuron, next to the catalogue.
     # 8 more: lengths that may be None are checked, completed and averaged in one module.
-    "layers": 2595,
+    "layers": 2594,
     "interop": 2962,
     # 3 more: the mode of a net changes and returns in one function, for three packages.
     "net": 1674,
     "deploy": 843,
 }
-MAX_STATEMENTS_OF_OTHERS = 4231
+MAX_STATEMENTS_OF_OTHERS = 4221
 MAX_STATEMENTS_OF_TESTS = 31138
 
 # The most nodes of the syntax tree per statement: statements are not joined to get below a number.

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import choice, positive_number, whole_number
+from nwavesdk.internal.tensors import widen
 
 __all__ = [
     "block_peaks",
@@ -109,7 +110,7 @@ def disagreement(weight: Tensor, block: int, axis: str) -> Tensor:
         >>> disagreement(torch.tensor([[1.0], [2.0], [-0.5]]), block=5, axis="inputs")
         tensor([[0.2500]])
     """
-    wide = weight.to(torch.promote_types(weight.dtype, torch.float32))
+    wide = widen(weight)
     positive = block_sums(wide.clamp(min=0).square(), block, axis)
     negative = block_sums((-wide).clamp(min=0).square(), block, axis)
     return torch.minimum(positive, negative)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from nwavesdk.internal.tensors import require_floating
+from nwavesdk.internal.tensors import require_floating, widen
 from nwavesdk.layers.lengths import check_optional_lengths, fill_padding
 from nwavesdk.layers.prepare import Prepared, running_backward_pass
 
@@ -112,7 +112,7 @@ def require_sequence(owner: str, x: object) -> Tensor:
             f"{owner} takes a sequence [B, T, *features], got the shape {list(x.shape)}: add the "
             "axes that are missing, as in x[None] or x[..., None]."
         )
-    return x.to(torch.promote_types(x.dtype, torch.float32))
+    return widen(x)
 
 
 def require_steps(owner: str, spikes: object, *, least: int = 1, multiple: int = 1) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Generator, Tensor, nn
 
 from nwavesdk.encoding.encoder import Encoder, check_bounds, require_steps
 from nwavesdk.internal.checks import finite_number, positive_number, shown, switch, whole_number
-from nwavesdk.internal.tensors import require_floating
+from nwavesdk.internal.tensors import require_floating, widen
 from nwavesdk.layers.lengths import check_optional_lengths, mean_of_recordings
 from nwavesdk.layers.zoo import LILayer
 
@@ -283,7 +283,7 @@ class RateDecoder(nn.Module):
             )
 
         # Half precision cannot hold the filter's slow decay.
-        spikes = spk.to(torch.promote_types(spk.dtype, torch.float32))
+        spikes = widen(spk)
         populations = spikes.reshape(*spikes.shape[:2], self.n_outputs, -1)
         if self.is_signed:
             positive, negative = populations.chunk(2, dim=3)

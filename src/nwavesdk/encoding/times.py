@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nwavesdk.encoding.encoder import StatefulEncoder, check_bounds, require_steps
 from nwavesdk.internal.checks import whole_number
-from nwavesdk.internal.tensors import require_floating
+from nwavesdk.internal.tensors import require_floating, widen
 
 __all__ = [
     "LatencyEncoder",
@@ -116,7 +116,7 @@ def decode_phase(spikes: Tensor, n_phases: int = 8) -> Tensor:
     owner = "decode_phase"
     n_phases = whole_number(owner, "n_phases", n_phases, most=_MAX_PHASES)
     spikes = require_steps(owner, spikes, multiple=n_phases)
-    spikes = spikes.to(torch.promote_types(spikes.dtype, torch.float32))
+    spikes = widen(spikes)
     periods = spikes.shape[1] // n_phases
     weights = 2.0 ** -(1 + _steps(spikes, spikes.shape[1]) % n_phases) / periods
     values: Tensor = torch.tensordot(weights.to(spikes), spikes, dims=([0], [1]))
@@ -151,7 +151,7 @@ def _latency_spikes(x: Tensor, steps: Tensor, n_steps: int) -> Tensor:
 def _phase_spikes(x: Tensor, phases: Tensor, n_phases: int) -> Tensor:
     """Bits of values [B, T or 1, *features] at the steps `phases` [T] of their period."""
     n_levels = 2**n_phases
-    levels = torch.round(x.to(torch.promote_types(x.dtype, torch.float32)) * n_levels)
+    levels = torch.round(widen(x) * n_levels)
     levels = levels.clamp(max=n_levels - 1).to(torch.int64)
 
     # The most significant bit is in the first phase.

@@ -23,6 +23,7 @@ __all__ = [
     "leaf_nodes",
     "require_floating",
     "require_tensor",
+    "widen",
 ]
 
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -192,3 +193,8 @@ def leaf_nodes(tensors: Iterable[Tensor]) -> set[Any]:
             seen.add(node)
             unseen += [before for before, _ in node.next_functions]
     return {node for node in seen if hasattr(node, "variable")}
+
+
+def widen(x: Tensor) -> Tensor:
+    """Half precision as float32; float32 and float64 unchanged."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
@@ -184,15 +184,24 @@ class ConstantNeurons(StatefulNeurons):
 
     def short_constants(self) -> dict[str, float]:
         """The time constants that are shorter than a step, by argument: the shortest value [s]."""
-        times = [c for c in self.stored_constants if c.kind.is_time]
-        shortest = {c.argument: self.constant(c.name).detach().min().item() for c in times}
-        return {name: tau for name, tau in shortest.items() if tau < self.dt * (1 - ROUNDING)}
+        return {
+            name: tau
+            for name, tau in self._times(torch.min).items()
+            if tau < self.dt * (1 - ROUNDING)
+        }
 
     def long_constants(self) -> dict[str, float]:
         """The time constants probably given in milliseconds, by argument: the longest value [s]."""
+        return {
+            name: tau
+            for name, tau in self._times(torch.max).items()
+            if looks_like_milliseconds(tau, self.dt)
+        }
+
+    def _times(self, extreme: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """The smallest or the largest value of each time constant [s], by argument."""
         times = [c for c in self.stored_constants if c.kind.is_time]
-        longest = {c.argument: self.constant(c.name).detach().max().item() for c in times}
-        return {name: tau for name, tau in longest.items() if looks_like_milliseconds(tau, self.dt)}
+        return {c.argument: extreme(self.constant(c.name).detach()).item() for c in times}
 
     def _register_constant(self, constant: StoredConstant, given: Tensor, is_learned: bool) -> None:
         """Store a constant; learned or not, `state_dict` has the same keys."""

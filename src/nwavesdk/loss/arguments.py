@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nwavesdk.internal.checks import choice, finite_number, positive_number, shown, whole_number
-from nwavesdk.internal.tensors import require_floating, require_tensor
+from nwavesdk.internal.tensors import require_floating, require_tensor, widen
 from nwavesdk.layers.lengths import check_optional_lengths, fill_padding
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "check_list",
     "check_options",
     "check_outputs",
+    "check_outputs_and_targets",
     "check_rate",
     "check_spikes",
-    "check_targets",
     "cross_entropy",
 ]
 
@@ -157,7 +157,7 @@ def check_outputs(
             "one per class: pass a num_classes that divides their number."
         )
 
-    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    values = widen(values)
     lengths = check_optional_lengths(owner, lengths, values)
     return fill_padding(values, lengths), num_classes, lengths
 
@@ -172,13 +172,16 @@ def check_spikes(owner: str, spk: object) -> None:
         )
 
 
-def check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> None:
-    """Reject targets that are not one class index per recording."""
+def check_outputs_and_targets(
+    owner: str, values: object, targets: Tensor, num_classes: int | None, lengths: Tensor | None
+) -> tuple[Tensor, int, Tensor | None]:
+    """`check_outputs`, for targets that are one class index per recording."""
+    values, num_classes, lengths = check_outputs(owner, values, num_classes, lengths)
     require_tensor(f"{owner}: targets", targets)
-    if targets.shape != (batch,):
+    if targets.shape != values.shape[:1]:
         raise ValueError(
-            f"{owner}: targets have the shape {list(targets.shape)}, expected [{batch}]: one per "
-            "recording."
+            f"{owner}: targets have the shape {list(targets.shape)}, expected [{len(values)}]: one "
+            "per recording."
         )
     if targets.is_floating_point() or targets.dtype == torch.bool:
         raise TypeError(
@@ -189,10 +192,11 @@ def check_targets(owner: str, targets: Tensor, batch: int, num_classes: int) -> 
     text = f"{owner}: targets must be classes from 0 to {num_classes - 1}"
     if torch.compiler.is_compiling():  # compiled code must not read values
         torch._assert_async(((targets >= 0) & (targets < num_classes)).all(), f"{text}.")
-        return
-    lowest, highest = (int(bound) for bound in torch.aminmax(targets))
-    if lowest < 0 or highest >= num_classes:
-        raise ValueError(f"{text}, got {lowest} to {highest}.")
+    else:
+        lowest, highest = (int(bound) for bound in torch.aminmax(targets))
+        if lowest < 0 or highest >= num_classes:
+            raise ValueError(f"{text}, got {lowest} to {highest}.")
+    return values, num_classes, lengths
 
 
 def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nwavesdk.chip import disagreement
 from nwavesdk.internal.checks import finite_number, positive_number, switch
+from nwavesdk.internal.tensors import widen
 from nwavesdk.layers.lengths import check_optional_lengths, mean_over_steps, mean_rate
 from nwavesdk.layers.process_norms import process_count, sum_over_processes
 from nwavesdk.loss.arguments import LossModule, Per, check_list, check_options, check_spikes
@@ -273,7 +274,7 @@ def weight_magnitude_loss(model: nn.Module, limit: float | None = 0.9) -> Tensor
             bound = edge.profile.number("weight_limit")
 
         # Half precision cannot hold large counts.
-        weight = edge.weight.to(torch.promote_types(edge.weight.dtype, torch.float32))
+        weight = widen(edge.weight)
         excess = (weight.abs() - bound).clamp(min=0)
         total = total.to(weight.device) + excess.square().sum()
         count += weight.numel()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nwavesdk.internal.tensors import require_floating
+from nwavesdk.internal.tensors import require_floating, widen
 from nwavesdk.layers.lengths import (
     check_optional_lengths,
     fill_padding,
@@ -15,8 +15,7 @@ from nwavesdk.loss.arguments import (
     LossModule,
     OverTime,
     check_options,
-    check_outputs,
-    check_targets,
+    check_outputs_and_targets,
     cross_entropy,
 )
 
@@ -71,7 +70,7 @@ def membrane_readout(
             "with at least one step."
         )
 
-    mem = mem.to(torch.promote_types(mem.dtype, torch.float32))
+    mem = widen(mem)
     lengths = check_optional_lengths(owner, lengths, mem)
 
     if over_time == "sum":
@@ -114,9 +113,9 @@ def membrane_cross_entropy(
         >>> membrane_cross_entropy(mem, torch.tensor([1]), over_time="max")
         tensor(0.1269)
     """
-    owner = "membrane_cross_entropy"
-    mem, num_classes, lengths = check_outputs(owner, mem, num_classes, lengths)
-    check_targets(owner, targets, len(mem), num_classes)
+    mem, num_classes, lengths = check_outputs_and_targets(
+        "membrane_cross_entropy", mem, targets, num_classes, lengths
+    )
     values = membrane_readout(mem, over_time, lengths)
     logits = values.reshape(len(mem), num_classes, -1).mean(dim=2)
     return cross_entropy(logits, targets)
@@ -155,9 +154,8 @@ def tet_loss(
         tensor(1.1269)
     """
     owner = "tet_loss"
-    mem, num_classes, lengths = check_outputs(owner, mem, num_classes, lengths)
+    mem, num_classes, lengths = check_outputs_and_targets(owner, mem, targets, num_classes, lengths)
     B, T, _ = mem.shape
-    check_targets(owner, targets, B, num_classes)
     mse_share, mse_target = check_options(owner, mse_share=mse_share, mse_target=mse_target)
 
     outputs = mem.reshape(B, T, num_classes, -1).mean(dim=3)

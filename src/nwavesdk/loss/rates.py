@@ -12,7 +12,7 @@ from nwavesdk.loss.arguments import (
     LossModule,
     check_options,
     check_outputs,
-    check_targets,
+    check_outputs_and_targets,
     cross_entropy,
 )
 from nwavesdk.metrics import population_counts
@@ -96,9 +96,9 @@ def rate_cross_entropy(
         >>> rate_cross_entropy(spk, torch.tensor([0]), sharpness=8.0)
         tensor(0.0181)
     """
-    owner = "rate_cross_entropy"
-    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
-    check_targets(owner, targets, len(spk), num_classes)
+    spk, num_classes, lengths = check_outputs_and_targets(
+        "rate_cross_entropy", spk, targets, num_classes, lengths
+    )
     return cross_entropy(rate_logits(spk, num_classes, sharpness, lengths), targets)
 
 
@@ -125,9 +125,9 @@ def count_cross_entropy(
         >>> count_cross_entropy(spk, torch.tensor([0]))
         tensor(0.3133)
     """
-    owner = "count_cross_entropy"
-    spk, num_classes, _ = check_outputs(owner, spk, num_classes, lengths)
-    check_targets(owner, targets, len(spk), num_classes)
+    spk, num_classes, _ = check_outputs_and_targets(
+        "count_cross_entropy", spk, targets, num_classes, lengths
+    )
     return cross_entropy(population_counts(spk, num_classes), targets)
 
 
@@ -165,8 +165,7 @@ def rate_mse(
         tensor(0.1250)
     """
     owner = "rate_mse"
-    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
-    check_targets(owner, targets, len(spk), num_classes)
+    spk, num_classes, lengths = check_outputs_and_targets(owner, spk, targets, num_classes, lengths)
     check_options(owner, high_rate=high_rate, low_rate=low_rate)
     rates = rate_logits(spk, num_classes, 1.0, lengths)
     return _squared_distance(rates, targets, high_rate, low_rate)
@@ -207,8 +206,7 @@ def count_mse(
         tensor(2.5000)
     """
     owner = "count_mse"
-    spk, num_classes, _ = check_outputs(owner, spk, num_classes, lengths)
-    check_targets(owner, targets, len(spk), num_classes)
+    spk, num_classes, _ = check_outputs_and_targets(owner, spk, targets, num_classes, lengths)
     check_options(owner, high_count=high_count, low_count=low_count)
     counts = population_counts(spk, num_classes)
     return _squared_distance(counts, targets, high_count, low_count)
@@ -246,9 +244,8 @@ def balanced_population_mse(
         tensor(0.5000)
     """
     owner = "balanced_population_mse"
-    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
-    B, T, outputs = spk.shape
-    check_targets(owner, targets, B, num_classes)
+    spk, num_classes, lengths = check_outputs_and_targets(owner, spk, targets, num_classes, lengths)
+    _, T, outputs = spk.shape
     check_options(owner, high_rate=high_rate, low_rate=low_rate)
 
     counts = sum_over_steps(spk)

@@ -12,8 +12,8 @@ from nwavesdk.loss.arguments import (
     LossModule,
     check_options,
     check_outputs,
+    check_outputs_and_targets,
     check_spikes,
-    check_targets,
     cross_entropy,
 )
 
@@ -180,8 +180,7 @@ def first_spike_cross_entropy(
         tensor(0.1269)
     """
     owner = "first_spike_cross_entropy"
-    spk, num_classes, lengths = check_outputs(owner, spk, num_classes, lengths)
-    check_targets(owner, targets, len(spk), num_classes)
+    spk, num_classes, lengths = check_outputs_and_targets(owner, spk, targets, num_classes, lengths)
     (scale,) = check_options(owner, scale=scale)
     return cross_entropy(first_spike_steps(spk, num_classes, lengths) / -scale, targets)
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import finite_number, whole_number
-from nwavesdk.internal.tensors import require_floating, require_tensor
+from nwavesdk.internal.tensors import require_floating, require_tensor, widen
 
 __all__ = [
     "Constants",
@@ -27,7 +27,6 @@ __all__ = [
     "heaviside",
     "parameter",
     "surrogate_page",
-    "widen",
 ]
 
 P = ParamSpec("P")
@@ -49,11 +48,6 @@ def heaviside(z: Tensor) -> Tensor:
     """
     require_tensor("heaviside", z, needs_values=False)
     return (z > 0).to(z.dtype)
-
-
-def widen(z: Tensor) -> Tensor:
-    """Half precision as float32; float32 and float64 unchanged."""
-    return z.to(torch.promote_types(z.dtype, torch.float32))
 
 
 class Surrogate(ABC):

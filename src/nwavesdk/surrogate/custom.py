@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nwavesdk.internal.checks import shown
-from nwavesdk.internal.tensors import leaf_nodes, require_floating
-from nwavesdk.surrogate.base import Surrogate, heaviside, widen
+from nwavesdk.internal.tensors import leaf_nodes, require_floating, widen
+from nwavesdk.surrogate.base import Surrogate, heaviside
 from nwavesdk.surrogate.tails import FastSigmoid
 
 __all__ = ["Custom", "Foreign", "as_surrogate", "custom"]
