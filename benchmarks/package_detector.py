@@ -47,7 +47,7 @@ def without_paths(config: CompletedConfig) -> CompletedConfig:
         "facts": config.facts.model_copy(update={"split_reason": config.facts.split_by}),
     }
     named = config.model_copy(update=updates)
-    lines = [line.strip() for line in named.json_text().splitlines() if "/" in line]
+    lines = [line.strip() for line in named.model_dump_json(indent=2).splitlines() if "/" in line]
     if lines:
         raise ValueError(f"config.json would have a path: {', '.join(lines)}")
     return named

@@ -167,7 +167,7 @@ def split_recordings(
     _check_shares(config, recordings)
 
     # The built-in digits name no folder and no speaker.
-    by = "recording" if data.kind == "features" else data.split
+    by: Any = "recording" if data.kind == "features" else data.split
     choice = SplitChoice(
         by="file" if is_table(by) else by,
         val=data.val_share or SplitChoice.val,
